@@ -1,0 +1,25 @@
+"""What travels from the data to the tasks: plain dictionaries of tensors, pixels as the camera gave them."""
+
+from typing import Final, TypedDict
+
+from torch import Tensor
+
+__all__ = ["IGNORE_INDEX", "SegmentationBatch"]
+
+#: Value of a mask pixel that belongs to no class: it counts in no loss and in no metric. Masks are uint8, so
+#: there can be at most 255 classes, 0 to 254.
+IGNORE_INDEX: Final = 255
+
+
+class SegmentationBatch(TypedDict):
+    """A batch of pictures with one class per pixel.
+
+    Attributes:
+        image: (N, C, H, W), uint8 or uint16 as stored in the file, channels last in memory.
+        mask: (N, H, W), uint8, classes from 0, `IGNORE_INDEX` where a pixel has none.
+        index: (N,), int64, position of each picture in its split, to find its file again.
+    """
+
+    image: Tensor
+    mask: Tensor
+    index: Tensor
