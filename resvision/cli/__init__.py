@@ -1,1 +1,5 @@
-"""cli."""
+"""The command line: `resvision VERB ...`."""
+
+from resvision.cli.dispatch import main
+
+__all__ = ["main"]
