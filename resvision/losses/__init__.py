@@ -1,1 +1,6 @@
-"""losses."""
+"""Logits and targets to numbers: pure functions, and one module that adds them up."""
+
+from resvision.losses.pixel import cross_entropy, dice_loss, focal_loss
+from resvision.losses.weighted_sum import LOSSES, PixelLoss, WeightedSum
+
+__all__ = ["LOSSES", "PixelLoss", "WeightedSum", "cross_entropy", "dice_loss", "focal_loss"]

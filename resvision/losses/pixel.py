@@ -1,0 +1,103 @@
+"""Losses of a dense prediction: logits and integer targets to one number.
+
+All three read the number of logits per pixel: one is a binary problem, two or more are exclusive classes. All
+work in fp32 at least, whatever autocast says, because sums over a million pixels lose digits in bf16; none
+waits for the device, so ignored pixels are weighted by zero and never picked out by a boolean index. A batch
+whose pixels are all ignored gives 0 and gradients of 0.
+
+Shapes and values, the same for all:
+    logits: (N, K, H, W), floating. K = 1: the logit of the foreground; K >= 2: one logit per class.
+    target: (N, H, W), any integer type, 0 to K - 1 (0 or 1 when K = 1), or `ignore_index`.
+    result: a scalar, fp32 (fp64 for fp64 logits).
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from resvision.batch import IGNORE_INDEX
+
+__all__ = ["cross_entropy", "dice_loss", "focal_loss"]
+
+
+def cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """Average the negative log-likelihood of the truth over the pixels that count.
+
+    Args:
+        logits: (N, K, H, W).
+        target: (N, H, W).
+        ignore_index: Value of the target pixels that do not count.
+    """
+    target = target.long()
+    valid = target != ignore_index
+    return _negative_log_likelihood(logits, target, valid).sum() / valid.sum().clamp_min(1)
+
+
+def focal_loss(
+    logits: Tensor, target: Tensor, *, gamma: float = 2.0, ignore_index: int = IGNORE_INDEX
+) -> Tensor:
+    """Average the cross-entropy over the pixels, each weighted by (1 - probability of the truth) ** gamma.
+
+    Lin et al. 2017, Focal Loss for Dense Object Detection (arXiv:1708.02002), equation 4. The paper's classes
+    are independent sigmoids; the classes of a mask exclude each other, so here the probability is the softmax's.
+
+    Args:
+        logits: (N, K, H, W).
+        target: (N, H, W).
+        gamma: How much easy pixels are played down, 0 or more; 0 is the cross-entropy.
+        ignore_index: Value of the target pixels that do not count.
+    """
+    if gamma < 0:
+        raise ValueError(f"gamma must be 0 or more, got {gamma}")
+    target = target.long()
+    valid = target != ignore_index
+    loss = _negative_log_likelihood(logits, target, valid)
+    # The floor keeps the power's slope finite where the truth is certain and gamma is below 1.
+    uncertainty = (-torch.expm1(-loss)).clamp_min(torch.finfo(loss.dtype).tiny)
+    return (uncertainty**gamma * loss).sum() / valid.sum().clamp_min(1)
+
+
+def dice_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """Average 1 - Dice over the classes that are in the batch's truth.
+
+    Dice is twice the overlap of probability and truth over the sum of both, over the whole batch at once.
+    (V-Net, Milletari et al. 2016, arXiv:1606.04797, section 3, squares the denominator's terms; this is the
+    plain form.) A class without a true pixel has no Dice and is left out of the mean, so that the loss runs
+    from 0 to 1 whichever classes a batch happens to hold. In the binary case only the foreground is scored.
+
+    Args:
+        logits: (N, K, H, W).
+        target: (N, H, W).
+        ignore_index: Value of the target pixels that do not count.
+    """
+    logits = _at_least_fp32(logits)
+    target = target.long().unsqueeze(1)
+    valid = target != ignore_index
+    if logits.shape[1] == 1:
+        probability, truth = logits.sigmoid(), target == 1
+    else:
+        classes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)
+        probability, truth = logits.softmax(dim=1), target == classes
+    probability, truth = probability * valid, (truth & valid).to(logits.dtype)
+    pixels = truth.sum(dim=(0, 2, 3))
+    overlap = (probability * truth).sum(dim=(0, 2, 3))
+    # No class with a true pixel has a sum below 1, so the floor only keeps 0 / 0 out of the absent ones.
+    dice = 2 * overlap / (probability.sum(dim=(0, 2, 3)) + pixels).clamp_min(1e-7)
+    present = pixels > 0
+    return ((1 - dice) * present).sum() / present.sum().clamp_min(1)
+
+
+def _negative_log_likelihood(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Return (N, H, W), 0 where `valid` is false."""
+    logits = _at_least_fp32(logits)
+    target = torch.where(valid, target, 0)
+    if logits.shape[1] == 1:
+        logits = logits.squeeze(1)
+        loss = F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="none")
+    else:
+        loss = F.cross_entropy(logits, target, reduction="none")
+    return torch.where(valid, loss, 0.0)
+
+
+def _at_least_fp32(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
