@@ -39,7 +39,7 @@ def focal_loss(
     """Average the cross-entropy over the pixels, each weighted by (1 - probability of the truth) ** gamma.
 
     Lin et al. 2017, Focal Loss for Dense Object Detection (arXiv:1708.02002), equation 4. The paper's classes
-    are independent sigmoids; the classes of a mask exclude each other, so here the probability is the softmax's.
+    are independent sigmoids; the classes of a mask exclude each other, so this is the form with a softmax.
 
     Args:
         logits: (N, K, H, W).

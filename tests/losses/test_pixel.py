@@ -99,7 +99,8 @@ def test_dice__runs_from_0_for_the_truth_to_1_for_its_opposite() -> None:
 def test_focal__of_classes_equals_smp_softmax_form(ignored: bool) -> None:
     def theirs(logits: Tensor, target: Tensor) -> Tensor:
         keep = target != IGNORED
-        return softmax_focal_loss_with_logits(logits.movedim(1, -1)[keep], target[keep], gamma=2.0)
+        loss: Tensor = softmax_focal_loss_with_logits(logits.movedim(1, -1)[keep], target[keep], gamma=2.0)
+        return loss
 
     _same(focal_loss, theirs, _logits(5), _target(5, ignored))
 
