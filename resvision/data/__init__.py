@@ -1,1 +1,54 @@
-"""data."""
+"""Data sets as Lightning datamodules, and the one reader of pictures.
+
+The names below are imported when they are first used: reading a picture needs neither Lightning nor albumentations.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resvision.data.base import VisionDataModule
+    from resvision.data.errors import DataError
+    from resvision.data.mask_folder import MaskFolder
+    from resvision.data.reading import image_size, read_image, read_mask
+    from resvision.data.sampler import EpochSampler, SampleKey
+    from resvision.data.seeding import fold
+    from resvision.data.shapes import Shapes
+
+_HOME = {
+    "DataError": "errors",
+    "EpochSampler": "sampler",
+    "MaskFolder": "mask_folder",
+    "SampleKey": "sampler",
+    "Shapes": "shapes",
+    "VisionDataModule": "base",
+    "fold": "seeding",
+    "image_size": "reading",
+    "read_image": "reading",
+    "read_mask": "reading",
+}
+
+__all__ = [
+    "DataError",
+    "EpochSampler",
+    "MaskFolder",
+    "SampleKey",
+    "Shapes",
+    "VisionDataModule",
+    "fold",
+    "image_size",
+    "read_image",
+    "read_mask",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(
+            f"module 'resvision.data' has no attribute {name!r}; it has {', '.join(__all__)}"
+        )
+    return getattr(import_module(f"resvision.data.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

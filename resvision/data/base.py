@@ -1,0 +1,186 @@
+"""What every datamodule shares: splits, loaders and their speed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import cv2
+import torch
+from lightning.fabric.utilities.data import suggested_max_num_workers
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from resvision.data.sampler import EpochSampler, SampleKey
+
+__all__ = ["Split", "VisionDataModule", "VisionDataset"]
+
+Split = Literal["train", "val", "test"]
+
+_SPLITS_OF_STAGE: dict[str | None, tuple[Split, ...]] = {
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("test",),
+    None: ("train", "val", "test"),
+}
+
+
+class VisionDataset(Dataset[Any], ABC):
+    """Pictures of one split with their labels, found by index.
+
+    Attributes:
+        uniform_size: Whether all pictures have one height and width, so that they can be batched as they are.
+    """
+
+    uniform_size: bool
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+
+    @abstractmethod
+    def __getitem__(self, key: SampleKey | int) -> Any:
+        """Return one sample, a pure function of the key; a bare index means epoch 0."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Return what a person knows the picture by, such as its path."""
+
+    @staticmethod
+    @abstractmethod
+    def collate(samples: Sequence[Any]) -> Any:
+        """Put samples together into a batch."""
+
+
+class VisionDataModule(LightningDataModule, ABC):
+    """Loads the splits of a data set in batches of raw pixels.
+
+    Training visits its pictures in a new order each epoch and leaves out the last, incomplete batch unless it is the
+    only one. Evaluation keeps the order; where the pictures of a split differ in size it takes them one by one.
+    Prediction by Lightning's `predict` visits the test split.
+
+    Args:
+        class_names: Names of the classes, in the order of their numbers.
+        in_channels: Number of channels of a picture.
+        batch_size: Pictures in a batch, of each process.
+        num_workers: Processes that load pictures; None takes none where the model itself runs on the CPU, and
+            otherwise as many as there are CPU cores to spare, up to 8.
+        seed: Seed of the order and of the augmentation.
+    """
+
+    class_names: tuple[str, ...]
+    in_channels: int
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        in_channels: int,
+        *,
+        batch_size: int,
+        num_workers: int | None,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        if num_workers is not None and num_workers < 0:
+            raise ValueError(
+                f"num_workers is {num_workers}; use 0 for none, or leave it out for a number that fits"
+            )
+        self.class_names = tuple(class_names)
+        self.in_channels = in_channels
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self._datasets: dict[Split, VisionDataset] = {}
+        self._resume: tuple[int, int] | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @abstractmethod
+    def build(self, split: Split) -> VisionDataset:
+        """Build the dataset of one split, with every check that can be made before training."""
+
+    def dataset(self, split: Split) -> VisionDataset:
+        """Return the dataset of one split; it is built at the first call."""
+        if split not in self._datasets:
+            self._datasets[split] = self.build(split)
+        return self._datasets[split]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Build, and so check, every split that the stage needs."""
+        for split in _SPLITS_OF_STAGE[stage]:
+            self.dataset(split)
+
+    def resume_at(self, epoch: int, batch: int) -> None:
+        """Let the next training loader begin within an epoch.
+
+        A run that is resumed calls this before Lightning asks for the loader: with worker processes, the first
+        batches are already being read when Lightning tells the sampler the epoch.
+
+        Args:
+            epoch: Epoch to begin in, from 0.
+            batch: Batches of that epoch that are done.
+        """
+        self._resume = (epoch, batch)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return the shuffled and augmented batches of the training split."""
+        loader = self._loader("train")
+        if self._resume is not None:
+            epoch, batch = self._resume
+            assert isinstance(loader.sampler, EpochSampler)
+            loader.sampler.set_epoch(epoch)
+            loader.sampler.start = batch * self.batch_size
+            self._resume = None
+        return loader
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return the validation split in order, as it is."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return the test split in order, as it is."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Return the test split in order, as it is."""
+        return self._loader("test")
+
+    def _loader(self, split: Split) -> DataLoader[Any]:
+        dataset = self.dataset(split)
+        training = split == "train"
+        trainer = self.trainer
+        sampler = EpochSampler(
+            len(dataset),
+            shuffle=training,
+            seed=self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        batch_size = self.batch_size if training or dataset.uniform_size else 1
+        device = trainer.strategy.root_device if trainer else torch.device("cpu")
+        workers = self.num_workers
+        if workers is None:
+            spare = suggested_max_num_workers(trainer.num_devices if trainer else 1)
+            workers = 0 if device.type == "cpu" else min(8, spare)
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            drop_last=training and len(sampler) > batch_size,
+            num_workers=workers,
+            collate_fn=dataset.collate,
+            pin_memory=device.type == "cuda",
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_one_thread,
+        )
+
+
+def _one_thread(worker: int) -> None:
+    """Keep OpenCV to the worker's own core, as torch does with itself in a worker."""
+    cv2.setNumThreads(0)

@@ -1,0 +1,72 @@
+"""The order in which pictures are visited."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch.utils.data import DistributedSampler
+
+from resvision.data.seeding import fold
+
+__all__ = ["EpochSampler", "SampleKey"]
+
+
+class SampleKey(NamedTuple):
+    """What a dataset is asked for: a picture in an epoch, so that its augmentation can follow from both."""
+
+    epoch: int
+    index: int
+
+
+class EpochSampler(DistributedSampler[SampleKey]):
+    """Visits pictures in an order that is a pure function of the seed and the epoch.
+
+    It is a `DistributedSampler` because Lightning wraps every other sampler in one of its own, which would divide
+    the pictures among the processes a second time. Lightning calls `set_epoch` on it before each epoch.
+
+    Args:
+        size: Number of pictures in the split.
+        shuffle: Whether to train: a new order each epoch, and the same number of pictures for every process, so that
+            up to `world_size - 1` are left out of an epoch. Otherwise the pictures keep their order and each belongs
+            to exactly one process, without padding.
+        seed: Seed of the order.
+        rank: Number of this process, from 0.
+        world_size: Number of processes.
+
+    Attributes:
+        start: Number of this process's pictures that the next pass skips, to resume within an epoch. It counts once:
+            the pass after that is whole. The length stays that of a whole pass, as Lightning counts batches by it.
+
+    Raises:
+        ValueError: Training with fewer pictures than processes.
+    """
+
+    def __init__(self, size: int, *, shuffle: bool, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        if shuffle and size < world_size:
+            raise ValueError(
+                f"{size} training pictures cannot be divided among {world_size} processes; use fewer devices"
+            )
+        indices = torch.arange(size)
+        super().__init__(
+            indices,  # type: ignore[arg-type]  # only its length is read
+            num_replicas=world_size,
+            rank=rank,
+            shuffle=shuffle,
+            seed=seed,
+        )
+        self.size = size
+        self.start = 0
+
+    def __len__(self) -> int:
+        if self.shuffle:
+            return self.size // self.num_replicas
+        return len(range(self.rank, self.size, self.num_replicas))
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        order = range(self.size)
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(fold(self.seed, "order", self.epoch))
+            order = torch.randperm(self.size, generator=generator).tolist()
+        mine = order[self.rank :: self.num_replicas][self.start : len(self)]
+        self.start = 0
+        return iter([SampleKey(self.epoch, index) for index in mine])
