@@ -1,0 +1,95 @@
+"""All scores of a segmentation from one streaming confusion matrix."""
+
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from resvision.batch import IGNORE_INDEX
+
+__all__ = ["ConfusionMatrix", "SegmentationScores"]
+
+
+class SegmentationScores(NamedTuple):
+    """Scores from 0 to 1, fp64 on the CPU, of all pixels that were seen and count.
+
+    A class without a true pixel is `nan` in `iou` and `dice`, also when it was predicted somewhere: the split
+    cannot say how well the class is found. Such predictions still lower the scores of the classes they hit.
+
+    Attributes:
+        iou: (K,), intersection over union of each class.
+        dice: (K,), Dice of each class, 2 IoU / (1 + IoU).
+        share: (K,), part of the true pixels that belongs to each class.
+        mean_iou: Scalar, mean over the classes that are not `nan`.
+        mean_dice: Scalar, the same of Dice.
+        pixel_accuracy: Scalar, part of the pixels with the right class.
+    """
+
+    iou: Tensor
+    dice: Tensor
+    share: Tensor
+    mean_iou: Tensor
+    mean_dice: Tensor
+    pixel_accuracy: Tensor
+
+    @staticmethod
+    def of(counts: Tensor) -> "SegmentationScores":
+        """Score a (K, K) matrix of pixel counts, rows the truth, columns the prediction."""
+        counts = counts.cpu().double()  # on the CPU: not every accelerator has fp64
+        hit, true, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
+        # 0 / 0 makes the nan of an absent class, and 0 / 0 of no pixels at all that of the shares.
+        hit = torch.where(true > 0, hit, torch.nan)
+        iou = hit / (true + predicted - hit)
+        dice = 2 * hit / (true + predicted)
+        total = true.sum()
+        return SegmentationScores(
+            iou, dice, true / total, iou.nanmean(), dice.nanmean(), counts.trace() / total
+        )
+
+
+@final
+class ConfusionMatrix(Metric):
+    """Count pixels by true and predicted class, without waiting for the device.
+
+    The counts are int64, so no split is too large for them, and are summed over the processes of a
+    distributed run when the scores are computed.
+
+    Args:
+        num_classes: K.
+        ignore_index: Value of the true pixels that do not count.
+    """
+
+    is_differentiable = False
+    higher_is_better = None
+    full_state_update = False
+
+    counts: Tensor
+
+    def __init__(self, num_classes: int, *, ignore_index: int = IGNORE_INDEX) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        zeros = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        self.add_state("counts", default=zeros, dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            prediction: Classes 0 to K - 1, any integer type and shape.
+            target: The same shape; 0 to K - 1 or `ignore_index`.
+        """
+        # Ignored pixels fall into a bin of their own behind the matrix. `bincount` would wait for the device
+        # to learn how many bins there are, and a boolean index to learn how many pixels are left.
+        bins = self.num_classes**2
+        target = target.long()
+        cell = torch.where(target == self.ignore_index, bins, target * self.num_classes + prediction.long())
+        cell = cell.flatten()
+        counts = torch.zeros(bins + 1, dtype=torch.int64, device=cell.device)
+        counts.index_add_(0, cell, torch.ones_like(cell))
+        self.counts += counts[:bins].view_as(self.counts)
+
+    def compute(self) -> SegmentationScores:
+        """Score everything that was counted since the last reset."""
+        return SegmentationScores.of(self.counts)
