@@ -1,1 +1,5 @@
-"""callbacks."""
+"""What a run needs beyond Lightning; each part can be used alone."""
+
+from resvision.callbacks.pictures import Pictures
+
+__all__ = ["Pictures"]

@@ -20,9 +20,9 @@ class _Verb(NamedTuple):
 
 
 _VERBS: Final = {
-    "fit": _Verb("resvision.cli.lightning", "train a model"),
-    "validate": _Verb("resvision.cli.lightning", "score a checkpoint on the validation split"),
-    "test": _Verb("resvision.cli.lightning", "score a checkpoint on the test split"),
+    "fit": _Verb("resvision.cli.lightning_cli", "train a model"),
+    "validate": _Verb("resvision.cli.lightning_cli", "score a checkpoint on the validation split"),
+    "test": _Verb("resvision.cli.lightning_cli", "score a checkpoint on the test split"),
     "predict": _Verb("resvision.cli.predict", "apply a checkpoint to pictures"),
     "configs": _Verb("resvision.cli.shipped", "list the configs that come with resvision"),
 }

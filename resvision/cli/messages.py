@@ -104,7 +104,9 @@ def _wrong_value(message: str) -> str:
     got = re.search(r"Got value: (.+)", message) or re.search(r"Given value: (.+)", message)
     if not expected or got is None:
         return " ".join(message.split())
-    kinds = " or ".join(dict.fromkeys(re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.", r"\1", kind) for kind in expected))
+    kinds = " or ".join(
+        dict.fromkeys(re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.", r"\1", kind) for kind in expected)
+    )
     return f"{_where(message)}expected {kinds}, got {got[1]}"
 
 
@@ -119,5 +121,8 @@ def _nearest(word: str, known: Iterable[str], otherwise: str) -> str:
     if not near:
         # A key is often mistyped in its last part only, or given without the parts before it.
         tails = {name.rsplit(".", 1)[-1]: name for name in known}
-        near = [tails[tail] for tail in difflib.get_close_matches(word.rsplit(".", 1)[-1], tails, n=1, cutoff=0.75)]
+        near = [
+            tails[tail]
+            for tail in difflib.get_close_matches(word.rsplit(".", 1)[-1], tails, n=1, cutoff=0.75)
+        ]
     return f"did you mean {near[0]!r}?" if near else f"{otherwise}"

@@ -1,67 +1,58 @@
-"""Run folders: `runs/<config name>/<n>/`, or the folder that `--run_dir` names."""
+"""Folders for what a command writes: numbered ones that never collide, or the one that a person names."""
 
 from pathlib import Path
 
-__all__ = ["RUNS", "new_run_folder", "newest_run"]
+__all__ = ["RUNS", "new_folder", "newest_run"]
 
 #: Where runs are kept, below the folder in which the command is called.
 RUNS = Path("runs")
 
 
-def new_run_folder(name: str, run_dir: Path | None) -> Path:
-    """Create the folder of a new run; two runs that start at the same moment get two folders.
+def new_folder(parent: Path, named: Path | None, option: str) -> Path:
+    """Create an empty folder; two commands that start at the same moment get two.
 
     Args:
-        name: Name of the config, the run's parent folder.
-        run_dir: The folder that the user asked for; None for the next number below `runs/<name>/`.
+        parent: Where to create the next number, `<parent>/<n>/`.
+        named: The folder that the user asked for instead; it may be there already if it is empty.
+        option: The option by which a folder can be named, for the errors.
 
     Raises:
-        ValueError: If `run_dir` holds something already.
+        ValueError: If the named folder holds something already.
         OSError: If the folder cannot be written.
     """
     try:
-        if run_dir is not None:
-            run_dir.mkdir(parents=True, exist_ok=True)
-            if any(run_dir.iterdir()):
-                raise ValueError(
-                    f"--run_dir {run_dir} is not empty; name another folder, or leave --run_dir out for a new one "
-                    f"(to go on from that run's checkpoint: --ckpt_path {run_dir})"
-                )
-            _probe(run_dir)
-            return run_dir
-        parent = RUNS / name
-        parent.mkdir(parents=True, exist_ok=True)
-        number = max(_numbers(parent), default=0) + 1
-        while True:
-            folder = parent / str(number)
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                number += 1
-                continue
-            _probe(folder)
-            return folder
+        folder = _numbered(parent) if named is None else named
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ValueError(f"{option} {folder} is not empty; name another folder, or leave {option} out")
+        # Some mounts let a folder be made and refuse what goes into it.
+        (folder / ".probe").touch()
+        (folder / ".probe").unlink()
     except OSError as error:
-        where = run_dir if run_dir is not None else RUNS / name
         reason = error.strerror or error
-        raise OSError(f"the run folder {where} cannot be written: {reason}; name another with --run_dir") from error
+        raise OSError(f"the folder {named or parent} cannot be written: {reason}; name another: {option}") from error
+    return folder
 
 
 def newest_run(name: str) -> Path | None:
     """Return the run of this config with the highest number, None if there is none yet."""
-    parent = RUNS / name
-    number = max(_numbers(parent), default=None)
-    return None if number is None else parent / str(number)
+    number = max(_numbers(RUNS / name), default=None)
+    return None if number is None else RUNS / name / str(number)
+
+
+def _numbered(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    number = max(_numbers(parent), default=0)
+    while True:
+        number += 1
+        try:
+            (parent / str(number)).mkdir()
+        except FileExistsError:
+            continue
+        return parent / str(number)
 
 
 def _numbers(parent: Path) -> list[int]:
     if not parent.is_dir():
         return []
     return [int(path.name) for path in parent.iterdir() if path.name.isdecimal() and path.is_dir()]
-
-
-def _probe(folder: Path) -> None:
-    """Write and remove a file: some mounts let a folder be made and refuse what goes into it."""
-    probe = folder / ".probe"
-    probe.touch()
-    probe.unlink()

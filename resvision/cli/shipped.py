@@ -46,7 +46,8 @@ def header(path: Path) -> str:
 def main(verb: str, words: Sequence[str]) -> int:
     """Print every shipped config with what its header states."""
     parser = argparse.ArgumentParser(
-        prog=f"resvision {verb}", description="List the configs that come with resvision; use one by its name."
+        prog=f"resvision {verb}",
+        description="List the configs that come with resvision; use one by its name.",
     )
     parser.add_argument("name", nargs="?", help="print this config in full")
     name = parser.parse_args(words).name

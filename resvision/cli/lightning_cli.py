@@ -1,0 +1,304 @@
+"""The verbs `fit`, `validate` and `test`: Lightning's own command line over the tasks and the data modules."""
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from resvision.callbacks import Pictures
+from resvision.cli import shipped
+from resvision.cli.messages import UsageError, explain_parse_error
+from resvision.cli.request import Request
+from resvision.cli.run_folder import RUNS, new_folder
+from resvision.data import VisionDataModule
+from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
+from resvision.tasks import VisionTask
+
+__all__ = ["VisionCLI", "main"]
+
+# What the data decides and a config therefore does not say.
+_LINKED = ("class_names", "in_channels")
+
+
+def main(verb: str, words: Sequence[str]) -> int:
+    """Run `fit`, `validate` or `test`."""
+    _quieten()
+    VisionCLI(verb, Request.parse(words))
+    return 0
+
+
+class VisionCLI(LightningCLI):
+    """LightningCLI that keeps its runs in folders and takes checkpoints at their word.
+
+    Command line over config over checkpoint: what a checkpoint says of its model is read first, then the configs,
+    then the other words.
+
+    Args:
+        verb: `fit`, `validate` or `test`.
+        request: The words after the verb.
+    """
+
+    model: VisionTask
+    datamodule: VisionDataModule
+
+    def __init__(self, verb: str, request: Request) -> None:
+        self._verb = verb
+        self._request = request
+        self._checkpoint = self._find_checkpoint()
+        # LightningCLI warns when it is given words while the process has some of its own: ours come from there.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+            super().__init__(
+                VisionTask,
+                VisionDataModule,
+                save_config_callback=None,
+                seed_everything_default=0,
+                parser_kwargs={verb: {"exit_on_error": False, "allow_abbrev": False}},
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                auto_configure_optimizers=False,
+                args=self._words(),
+            )
+
+    # What is asked for
+
+    def _find_checkpoint(self) -> Path | None:
+        given = self._request.ckpt_path
+        if given is None:
+            if self._verb != "fit" and not {"-h", "--help"} & set(self._request.rest):
+                raise UsageError(
+                    f"{self._verb} needs a trained model: give --ckpt_path best, last, a run folder or a file"
+                )
+            return None
+        return find_checkpoint(given, which="last" if self._verb == "fit" else "best", run=self._request.run)
+
+    def _words(self) -> list[str]:
+        """Return the words in the order of their authority, the weakest first."""
+        words = [self._verb]
+        if self._checkpoint is not None:
+            words += ["--config", json.dumps(self._said_by(self._checkpoint))]
+        for config in self._request.configs:
+            words += ["--config", config]
+        return [*words, *self._request.rest]
+
+    def _said_by(self, path: Path) -> dict[str, Any]:
+        """Return the part of a config that a checkpoint, or the run around it, stands for."""
+        checkpoint = read_checkpoint(path)
+        settings = {
+            k: v for k, v in checkpoint["hyper_parameters"].items() if k not in _LINKED and k[0] != "_"
+        }
+        model = {"class_path": checkpoint[ENTRY]["task"], "init_args": settings}
+        if self._request.configs:
+            return {"model": model}
+        config = path.parent.parent / "config.yaml"
+        if not config.is_file():
+            raise UsageError(
+                f"{path} lies in no run folder, so nothing says which data to use; add --config FILE"
+            )
+        said = yaml.safe_load(config.read_text(encoding="utf-8"))
+        return {key: said[key] for key in ("seed_everything", "trainer", "model", "data")}
+
+    # The parser
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # one verb's parser, not all four
+        """Return the verb asked for with the arguments of the Trainer's method that are not a person's to set."""
+        skip = {"model", "dataloaders", "train_dataloaders", "val_dataloaders", "datamodule"}
+        return {self._verb: skip | {"ckpt_path", "verbose", "weights_only"}}
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the seed, on which the order, the augmentation and the first weights depend."""
+        parser.add_argument(
+            "--seed_everything", type=int, default=0, help="Seed of every random draw of the run."
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Tie together what must agree, and list what `Request` has read from the words."""
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.link_arguments(
+            "data", "model.init_args.class_names", compute_fn=_class_names_of, apply_on="instantiate"
+        )
+        parser.link_arguments(
+            "data", "model.init_args.in_channels", compute_fn=_channels_of, apply_on="instantiate"
+        )
+        parser.link_arguments("trainer.max_epochs", "model.init_args.scheduler.init_args.T_max")
+        parser.add_argument(
+            "--run_dir", type=str | None, help="Folder of the run; default: runs/<config name>/<n>."
+        )
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            help="Checkpoint: best, last, a run folder or a file. fit goes on from it.",
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and put a mistake into words a person can act upon."""
+        try:
+            super().parse_arguments(parser, args)
+        except Exception as error:
+            keys = [action.dest for action in self._parser(self._verb)._actions]
+            message = explain_parse_error(str(error), keys=keys, classes=_classes(), files=shipped.names())
+            raise UsageError(message) from error
+
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: Lightning would let the checkpoint's values win over the command line."""
+
+    # The trainer
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the precision if nobody did: bf16 where the hardware computes in it, else 32 bit."""
+        trainer = self.config[self._verb].trainer
+        on_gpu = torch.cuda.is_available() and trainer.accelerator in ("auto", "gpu", "cuda")
+        if trainer.precision is None and on_gpu and torch.cuda.is_bf16_supported():
+            trainer.precision = "bf16-mixed"
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Create the trainer, for `fit` with the run folder's loggers and callbacks."""
+        self._check_checkpoint()
+        given = self.config_init[self._verb].trainer
+        callbacks = list(given.callbacks or [])
+        if given.enable_progress_bar is not False:
+            callbacks.append(TQDMProgressBar())
+        loggers: bool | list[Logger] = False
+        self._run_folder: Path | None = None
+        if self._verb == "fit" and not given.fast_dev_run:
+            self._run_folder = self._new_run_folder()
+            loggers = self._loggers(given.logger)
+            callbacks += self._run_callbacks()
+            kwargs["default_root_dir"] = str(self._run_folder)
+        trainer = super().instantiate_trainer(callbacks=callbacks, logger=loggers, **kwargs)
+        _say(
+            f"precision {trainer.precision}, channels_last, {trainer.num_devices} x {trainer.accelerator_name}"
+        )
+        return trainer
+
+    def _new_run_folder(self) -> Path:
+        folder = self._request.run_dir or Path()
+        if rank_zero_only.rank == 0:
+            folder = new_folder(RUNS / self._request.name, self._request.run_dir, "--run_dir")
+            self._parser(self._verb).save(self.config[self._verb], folder / "config.yaml", skip_none=False)
+        _say(f"run folder {folder}")
+        return folder
+
+    def _loggers(self, given: Any) -> list[Logger]:
+        """Return the loggers of a run: its CSV and TensorBoard files, and those that a config names."""
+        folder = str(self._run_folder)
+        table = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=20)
+        loggers: list[Logger] = [table, TensorBoardLogger(folder, name="", version="tensorboard")]
+        if isinstance(given, Logger):
+            loggers.append(given)
+        elif isinstance(given, list):
+            loggers += given
+        return loggers
+
+    def _run_callbacks(self) -> list[Any]:
+        assert self._run_folder is not None
+        checkpoints = ModelCheckpoint(
+            self._run_folder / "checkpoints",
+            filename="best",
+            monitor=self.model.monitor,
+            mode=self.model.mode,
+            save_last=True,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        )
+        return [checkpoints, LearningRateMonitor("step"), Pictures(self._run_folder / "pictures")]
+
+    # The verbs
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train, score the best checkpoint on the validation split, and say where everything lies."""
+        self.trainer.fit(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True)
+        if self._run_folder is None:
+            return
+        self.trainer.loggers = []  # the table of the run ends with its last epoch
+        checkpoint = self.trainer.checkpoint_callback
+        best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else None
+        self.trainer.validate(self.model, self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
+        _say(f"\n{self.model.report()}\n\nbest checkpoint  {best}\nrun folder       {self._run_folder}")
+
+    def validate(self, **kwargs: Any) -> None:
+        """Score the checkpoint on the validation split."""
+        self._score("validate")
+
+    def test(self, **kwargs: Any) -> None:
+        """Score the checkpoint on the test split."""
+        self._score("test")
+
+    def _score(self, verb: str) -> None:
+        score = getattr(self.trainer, verb)
+        (metrics,) = score(
+            self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True, verbose=False
+        )
+        _say(f"\n{self.model.report()}")
+        assert self._checkpoint is not None
+        folder = self._request.run_dir or self._checkpoint.parent.parent
+        if rank_zero_only.rank == 0 and (folder / "config.yaml").is_file():
+            result = {"checkpoint": str(self._checkpoint), "metrics": metrics}
+            (folder / f"{verb}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            _say(f"written to {folder / f'{verb}.json'}")
+
+    def _check_checkpoint(self) -> None:
+        """Refuse a checkpoint of another task or of other classes before anything is written."""
+        if self._checkpoint is None:
+            return
+        entry = read_checkpoint(self._checkpoint)[ENTRY]
+        task = type(self.model).__name__
+        if entry["task"] != task:
+            raise UsageError(
+                f"the checkpoint {self._checkpoint} is of {entry['task']}, and the config asks for {task}"
+            )
+        if list(entry["class_names"]) != list(self.model.class_names):
+            raise UsageError(
+                f"the checkpoint {self._checkpoint} knows the classes {', '.join(entry['class_names'])}; "
+                f"the data has {', '.join(self.model.class_names)}"
+            )
+
+
+def _class_names_of(data: VisionDataModule) -> list[str]:
+    return list(data.class_names)
+
+
+def _channels_of(data: VisionDataModule) -> int:
+    return data.in_channels
+
+
+def _classes() -> dict[str, str]:
+    """Return the names that may stand as a `class_path`, for suggestions."""
+    names: dict[str, str] = {}
+    pending: list[type] = [
+        VisionTask,
+        VisionDataModule,
+        torch.optim.Optimizer,
+        torch.optim.lr_scheduler.LRScheduler,
+    ]
+    while pending:
+        for found in pending.pop().__subclasses__():
+            names[found.__name__] = f"{found.__module__}.{found.__name__}"
+            pending.append(found)
+    return names
+
+
+def _say(text: str) -> None:
+    if rank_zero_only.rank == 0:
+        print(text, flush=True)
+
+
+def _quieten() -> None:
+    """Leave out what Lightning says of cases that are as they should be here."""
+    # No workers are right where the model computes on the CPU, and small splits are short on purpose.
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
+    # It would advertise a product of its makers and list the accelerators that are not there.
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,111 @@
+"""The verb `predict`: a trained model over a folder, a glob or a file."""
+
+import argparse
+import glob
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from resvision.cli.messages import explain
+from resvision.cli.request import Request
+from resvision.cli.run_folder import new_folder
+from resvision.data.reading import SUFFIXES
+from resvision.inference import Predictor, load
+from resvision.inference.checkpoints import find_checkpoint
+
+__all__ = ["main"]
+
+
+def main(verb: str, words: Sequence[str]) -> int:
+    """Predict every picture; write masks, overlays and one JSON line each."""
+    request = Request.parse(words)
+    options = _parser(verb).parse_args(words)
+    if request.ckpt_path is None:
+        raise ValueError("predict needs a trained model: give --ckpt_path best, last, a run folder or a file")
+    pictures = _pictures(options.data)
+    predictor = load(find_checkpoint(request.ckpt_path, run=request.run), options.device)
+    output = new_folder(Path("predictions"), options.output, "--output")
+    failures = _predict(predictor, pictures, output)
+    print(f"{len(pictures) - failures} of {len(pictures)} pictures predicted, written to {output}")
+    return 1 if failures else 0
+
+
+def _parser(verb: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"resvision {verb}",
+        allow_abbrev=False,
+        description="Apply a trained model to pictures. Writes masks/ (palette PNG, values are class numbers), "
+        "overlays/ and predictions.jsonl.",
+    )
+    parser.add_argument("--ckpt_path", metavar="CKPT", help="best, last, a run folder or a checkpoint file")
+    parser.add_argument("--data", required=True, help="a folder, searched with its subfolders, a glob or a file")
+    parser.add_argument(
+        "--output", type=Path, help="folder to write, empty or not there yet; default: predictions/<n>"
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
+    parser.add_argument("-c", "--config", action="append", help="the config whose newest run best and last speak of")
+    parser.add_argument("--run_dir", help="the run that best and last speak of")
+    return parser
+
+
+def _pictures(data: str) -> dict[Path, Path]:
+    """Return the files to predict, each with its path below `masks/` and `overlays/`.
+
+    Raises:
+        FileNotFoundError: If there is no picture.
+    """
+    root = Path(data)
+    if root.is_dir():
+        files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in SUFFIXES]
+        if not files:
+            raise FileNotFoundError(f"the folder {data} has no pictures ({' '.join(sorted(SUFFIXES))})")
+        names = [path.relative_to(root) for path in files]
+    else:
+        files = [root] if root.is_file() else sorted(map(Path, glob.glob(data, recursive=True)))
+        if not files:
+            raise FileNotFoundError(f"there is no folder or file {data}, and as a glob it matches nothing")
+        names = [Path(path.name) for path in files]
+    # a.jpg and a.png would both become a.png: such pictures keep their whole name.
+    stems = Counter(name.with_suffix("") for name in names)
+    unique = [n.with_suffix(".png") if stems[n.with_suffix("")] == 1 else Path(f"{n}.png") for n in names]
+    if len(set(unique)) < len(unique):
+        raise ValueError(f"--data {data} matches files of one name in several folders; give the folder above them")
+    return dict(zip(files, unique, strict=True))
+
+
+def _predict(predictor: Predictor, pictures: dict[Path, Path], output: Path) -> int:
+    """Predict the pictures one by one; one that cannot be read is reported, and the others go on.
+
+    Returns:
+        The number of pictures that could not be read.
+    """
+    failures = 0
+    with (output / "predictions.jsonl").open("w", encoding="utf-8") as lines:
+        for path, name in tqdm(pictures.items(), desc="predict", unit="picture"):
+            try:
+                image = predictor.read(path)
+            except (ValueError, OSError) as error:
+                failures += 1
+                text = explain(error).text
+                tqdm.write(f"resvision predict: error: {text}", file=sys.stderr)
+                lines.write(json.dumps({"file": str(path), "error": text}) + "\n")
+                continue
+            result = predictor.predict(image)
+            mask, overlay = output / "masks" / name, output / "overlays" / name
+            for target, picture in ((mask, result.index_image()), (overlay, result.overlay(image))):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                picture.save(target)
+            line = {
+                "file": str(path),
+                "height": result.mask.shape[0],
+                "width": result.mask.shape[1],
+                "mask": str(mask.relative_to(output)),
+                "overlay": str(overlay.relative_to(output)),
+                "shares": {name: round(share, 6) for name, share in result.shares().items()},
+            }
+            lines.write(json.dumps(line) + "\n")
+    return failures

@@ -1,0 +1,48 @@
+"""What was asked for, read from the words before any parser is built: configs, checkpoint, run folder."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resvision.cli.run_folder import newest_run
+from resvision.cli.shipped import find_config
+
+__all__ = ["Request"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The words of a command, taken apart.
+
+    Attributes:
+        configs: Paths of the configs, in their order; a shipped one's name is already resolved.
+        ckpt_path: What `--ckpt_path` says.
+        run_dir: What `--run_dir` says.
+        rest: All other words, in their order.
+    """
+
+    configs: tuple[str, ...]
+    ckpt_path: str | None
+    run_dir: Path | None
+    rest: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, words: Sequence[str]) -> "Request":
+        """Take the words apart."""
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        parser.add_argument("-c", "--config", action="append", default=[])
+        parser.add_argument("--ckpt_path")
+        parser.add_argument("--run_dir", type=Path)
+        known, rest = parser.parse_known_args(words)
+        return cls(tuple(map(find_config, known.config)), known.ckpt_path, known.run_dir, tuple(rest))
+
+    @property
+    def name(self) -> str:
+        """Name of the run's parent folder: that of the first config, `run` without one."""
+        return Path(self.configs[0]).stem if self.configs else "run"
+
+    @property
+    def run(self) -> Path | None:
+        """The run that the words `best` and `last` speak of: `--run_dir`, else the config's newest."""
+        return self.run_dir if self.run_dir is not None else newest_run(self.name)

@@ -1,0 +1,140 @@
+"""From pixels and classes to pictures that a person looks at: colours, overlays, panels with a legend."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from resvision.batch import IGNORE_INDEX
+
+__all__ = ["class_colours", "colour_mask", "displayable", "overlay", "panel"]
+
+Pixels = npt.NDArray[np.uint8]
+
+# Neighbouring classes differ in hue and in lightness, so that they stay apart for colour-blind eyes and in grey.
+# They alternate between dark and light.
+_COLOURS = (
+    (31, 119, 180),
+    (255, 187, 60),
+    (44, 130, 44),
+    (230, 85, 80),
+    (120, 70, 160),
+    (120, 220, 220),
+    (140, 86, 75),
+    (245, 130, 200),
+    (90, 90, 90),
+    (190, 205, 50),
+    (20, 60, 90),
+    (255, 225, 175),
+)
+_VOID = (0, 0, 0)
+
+
+def class_colours(num_classes: int) -> Pixels:
+    """Return one colour a class.
+
+    Args:
+        num_classes: How many, 1 to 255.
+
+    Returns:
+        (256, 3), RGB. Rows past the classes, that of `IGNORE_INDEX` among them, are black.
+    """
+    colours = np.zeros((IGNORE_INDEX + 1, 3), np.uint8)
+    for number in range(num_classes):
+        # After twelve classes the colours come again, each time darker by a quarter.
+        shade = 0.75 ** (number // len(_COLOURS))
+        colours[number] = [round(value * shade) for value in _COLOURS[number % len(_COLOURS)]]
+    return colours
+
+
+def displayable(image: npt.NDArray[np.generic]) -> Pixels:
+    """Turn a picture of any supported kind into 8-bit RGB.
+
+    Args:
+        image: (H, W, C) with one or at least three channels, of which the first three are shown; uint8, uint16
+            (stretched from its darkest to its brightest value, for such pictures seldom fill the range) or
+            float in 0..1.
+
+    Returns:
+        (H, W, 3), uint8.
+    """
+    if image.dtype != np.uint8:
+        low, high = (0.0, 1.0) if image.dtype.kind == "f" else (float(image.min()), float(image.max()))
+        image = np.clip((image.astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255).astype(
+            np.uint8
+        )
+    if image.shape[2] < 3:
+        image = np.repeat(image[:, :, :1], 3, axis=2)
+    return np.ascontiguousarray(image[:, :, :3], dtype=np.uint8)
+
+
+def colour_mask(mask: Pixels, num_classes: int) -> Pixels:
+    """Paint a mask of class numbers, (H, W), in the colours of its classes, (H, W, 3); ignored pixels are black."""
+    return class_colours(num_classes)[mask]
+
+
+def overlay(image: npt.NDArray[np.generic], mask: Pixels, num_classes: int, opacity: float = 0.55) -> Pixels:
+    """Lay the colours of a mask over its picture.
+
+    Args:
+        image: (H, W, C), see `displayable`.
+        mask: (H, W), class numbers; where it is `IGNORE_INDEX` the picture shows unchanged.
+        num_classes: How many classes there are.
+        opacity: Share of the colour, 0 to 1.
+
+    Returns:
+        (H, W, 3), uint8.
+    """
+    base = displayable(image)
+    blend = np.rint(base * (1 - opacity) + colour_mask(mask, num_classes) * opacity).astype(np.uint8)
+    return np.where((mask == IGNORE_INDEX)[:, :, None], base, blend)
+
+
+def panel(
+    pictures: Sequence[tuple[str, Pixels]], class_names: Sequence[str], height: int = 320
+) -> Image.Image:
+    """Set pictures side by side, each with its title, over a legend of the classes.
+
+    Args:
+        pictures: Titles with (H, W, 3) pictures of one size.
+        class_names: Names in the order of the class numbers.
+        height: Height in pixels to which small pictures are enlarged; larger ones keep their size.
+    """
+    font = ImageFont.load_default(13)
+    first = pictures[0][1]
+    factor = max(1, round(height / first.shape[0]))
+    tile_h, tile_w = first.shape[0] * factor, first.shape[1] * factor
+    gap, title = 6, 20
+    width = len(pictures) * (tile_w + gap) + gap
+    rows = _legend_rows(class_names, font, width - 2 * gap)
+    canvas = Image.new("RGB", (width, title + tile_h + gap + 20 * len(rows) + gap), "white")
+    draw = ImageDraw.Draw(canvas)
+    for position, (text, picture) in enumerate(pictures):
+        left = gap + position * (tile_w + gap)
+        draw.text((left, 3), text, fill="black", font=font)
+        tile = Image.fromarray(picture).resize((tile_w, tile_h), Image.Resampling.NEAREST)
+        canvas.paste(tile, (left, title))
+    colours = class_colours(len(class_names))
+    for line, row in enumerate(rows):
+        top = title + tile_h + gap + 20 * line
+        for left, number in row:
+            draw.rectangle((gap + left, top + 3, gap + left + 12, top + 15), tuple(colours[number]), "black")
+            draw.text((gap + left + 17, top + 1), class_names[number], fill="black", font=font)
+    return canvas
+
+
+def _legend_rows(
+    class_names: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+) -> list[list[tuple[int, int]]]:
+    """Break the legend into rows of (left edge, class number) that fit the width."""
+    rows: list[list[tuple[int, int]]] = [[]]
+    left = 0
+    for number, name in enumerate(class_names):
+        needed = 17 + round(font.getlength(name)) + 14
+        if left + needed > width and rows[-1]:
+            rows.append([])
+            left = 0
+        rows[-1].append((left, number))
+        left += needed
+    return rows

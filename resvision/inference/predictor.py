@@ -1,0 +1,85 @@
+"""A trained model that takes pictures, as files or as arrays, and returns results."""
+
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from resvision.data.reading import read_image
+from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
+from resvision.inference.results import SegmentationResult
+from resvision.tasks import VisionTask
+
+__all__ = ["Predictor", "load"]
+
+
+@final
+class Predictor:
+    """Applies a trained model.
+
+    It computes in bf16 on a GPU that can and in 32 bit elsewhere.
+
+    Args:
+        task: The trained model; it is put into evaluation mode.
+        device: Where to compute, `cpu`, `cuda`, `cuda:1`, ...; None takes a GPU if there is one.
+    """
+
+    def __init__(self, task: VisionTask, device: str | None = None) -> None:
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.task = task.eval().to(self.device)
+        self.class_names = tuple(task.class_names)
+        self.in_channels = task.in_channels
+
+    def read(self, path: str | Path) -> NDArray[Any]:
+        """Read a picture the way it was read in training, (H, W, C)."""
+        return read_image(Path(path), channels=self.in_channels)
+
+    @torch.inference_mode()
+    def predict(self, image: str | Path | NDArray[Any]) -> SegmentationResult:
+        """Predict one picture.
+
+        Args:
+            image: A file, or an array (H, W, C), uint8, uint16 or float32 in 0..1, RGB.
+
+        Raises:
+            ValueError: If the picture cannot be read or has another number of channels than the model takes.
+        """
+        pixels = image if isinstance(image, np.ndarray) else self.read(image)
+        if pixels.ndim != 3 or pixels.shape[2] != self.in_channels:
+            raise ValueError(
+                f"the model takes pictures of shape (H, W, {self.in_channels}), this one has {pixels.shape}"
+            )
+        batch = torch.from_numpy(np.ascontiguousarray(pixels)[None]).permute(0, 3, 1, 2).to(self.device)
+        bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            logits = self.task(batch)
+        mask = logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+        return SegmentationResult(mask, self.class_names)
+
+
+def load(ckpt_path: str | Path, device: str | None = None) -> Predictor:
+    """Load a trained model; no config, data or pretrained weights need be at hand, and no code is run.
+
+    Args:
+        ckpt_path: A run folder, of which the best checkpoint is taken, or a checkpoint file.
+        device: Where to compute; None takes a GPU if there is one.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If the file is broken, holds code, or was not written by resvision.
+    """
+    path = find_checkpoint(ckpt_path)
+    checkpoint = read_checkpoint(path)
+    kinds = {kind.__name__: kind for kind in _subclasses(VisionTask)}
+    name = checkpoint[ENTRY]["task"]
+    if name not in kinds:
+        raise ValueError(
+            f"{path} is of the task {name}, which is not known here; import the module that defines it first"
+        )
+    return Predictor(kinds[name].from_checkpoint(checkpoint), device)
+
+
+def _subclasses(kind: type[VisionTask]) -> list[type[VisionTask]]:
+    return [found for child in kind.__subclasses__() for found in (child, *_subclasses(child))]

@@ -1,0 +1,40 @@
+"""What a model says of one picture, in the terms of the picture."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from resvision.drawing import class_colours, overlay
+
+__all__ = ["SegmentationResult"]
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """One class per pixel.
+
+    Attributes:
+        mask: (H, W), uint8, class numbers, of the picture's own size.
+        class_names: Names in the order of the class numbers.
+    """
+
+    mask: NDArray[np.uint8]
+    class_names: tuple[str, ...]
+
+    def shares(self) -> dict[str, float]:
+        """Return the part of the picture that each class covers, 0 to 1."""
+        counts = np.bincount(self.mask.ravel(), minlength=len(self.class_names))
+        return {name: float(count) / self.mask.size for name, count in zip(self.class_names, counts, strict=True)}
+
+    def index_image(self) -> Image.Image:
+        """Return the mask as a palette picture: its values are the class numbers, and viewers show colours."""
+        picture = Image.fromarray(self.mask)
+        picture.putpalette(class_colours(len(self.class_names)).tobytes())
+        return picture
+
+    def overlay(self, image: NDArray[Any]) -> Image.Image:
+        """Return the picture, (H, W, C), with the colours of the classes laid over it."""
+        return Image.fromarray(overlay(image, self.mask, len(self.class_names)))
