@@ -1,5 +1,6 @@
 """What a run needs beyond Lightning; each part can be used alone."""
 
+from resvision.callbacks.exact_resume import ExactResume
 from resvision.callbacks.pictures import Pictures
 
-__all__ = ["Pictures"]
+__all__ = ["ExactResume", "Pictures"]

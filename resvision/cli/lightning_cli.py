@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from resvision.callbacks import Pictures
+from resvision.callbacks import ExactResume, Pictures
 from resvision.cli import shipped
 from resvision.cli.messages import UsageError, explain_parse_error
 from resvision.cli.request import Request
@@ -212,7 +212,8 @@ class VisionCLI(LightningCLI):
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
-        return [checkpoints, LearningRateMonitor("step"), Pictures(self._run_folder / "pictures")]
+        resume = ExactResume(self.config[self._verb].seed_everything)
+        return [resume, checkpoints, LearningRateMonitor("step"), Pictures(self._run_folder / "pictures")]
 
     # The verbs
 

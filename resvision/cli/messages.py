@@ -30,18 +30,16 @@ _ABOUT_INPUT = (ValueError, OSError, KeyError, TypeError, ImportError, ArgumentE
 
 def explain(error: Exception) -> Explanation:
     """Say in one or two lines what went wrong."""
-    text = _own_words(str(error)) or type(error).__name__
+    # A KeyError shows its message in quotes.
+    message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    text = _own_words(message) or type(error).__name__
     if "operator torchvision::nms does not exist" in text:
         text = (
             "this torchvision was built for another torch (often a CPU-only torch beside the index's own "
             "torchvision); install both together with: pip install --force-reinstall torch torchvision"
         )
         return Explanation(text, 1)
-    if isinstance(error, ArgumentError):
-        return Explanation(text, 2)
     if isinstance(error, _ABOUT_INPUT):
-        if isinstance(error, KeyError):
-            text = text.strip("'\"")
         return Explanation(text, 2)
     return Explanation(f"{type(error).__name__}: {text}\n(--debug shows where this happened)", 1)
 

@@ -1,0 +1,43 @@
+import numpy as np
+
+from resvision.batch import IGNORE_INDEX
+from resvision.drawing import class_colours, colour_mask, displayable, overlay, panel
+
+
+def test_class_colours__differ_for_every_class() -> None:
+    colours = class_colours(40)
+    assert len({tuple(colour) for colour in colours[:40]}) == 40
+    assert not colours[40:].any()
+
+
+def test_overlay__mixes_by_opacity_and_leaves_ignored_pixels() -> None:
+    image = np.full((2, 2, 3), 100, np.uint8)
+    mask = np.array([[0, 1], [IGNORE_INDEX, 1]], np.uint8)
+    mixed = overlay(image, mask, 2, opacity=0.5)
+    colours = class_colours(2).astype(int)
+    assert np.abs(mixed[0, 0] - (100 + colours[0]) / 2).max() <= 0.5
+    assert np.abs(mixed[1, 1] - (100 + colours[1]) / 2).max() <= 0.5
+    assert (mixed[1, 0] == 100).all()
+
+
+def test_colour_mask__paints_each_class_and_leaves_ignored_black() -> None:
+    painted = colour_mask(np.array([[1, IGNORE_INDEX]], np.uint8), 2)
+    assert (painted[0, 0] == class_colours(2)[1]).all()
+    assert not painted[0, 1].any()
+
+
+def test_displayable__stretches_16_bit_repeats_grey_and_drops_what_is_past_rgb() -> None:
+    deep = np.array([[[1000], [3000]]], np.uint16)
+    assert (displayable(deep) == [[[0] * 3, [255] * 3]]).all()
+    assert (displayable(np.array([[[0.0], [0.5]]], np.float32))[0, 1] == 127).all()
+    assert displayable(np.zeros((2, 2, 5), np.uint8)).shape == (2, 2, 3)
+
+
+def test_panel__holds_every_picture_and_a_legend() -> None:
+    red = np.zeros((10, 12, 3), np.uint8)
+    red[..., 0] = 255
+    names = [f"class {number}" for number in range(30)]
+    canvas = np.asarray(panel([("one", red), ("two", red)], names, height=40))
+    assert (canvas == [255, 0, 0]).all(axis=2).sum() == 2 * 40 * 48
+    for colour in class_colours(30)[:30]:
+        assert (canvas == colour).all(axis=2).any()
