@@ -59,7 +59,7 @@ class InputNormalization(nn.Module):
     """Scale pixels to 0..1 and normalise each channel: `(x - mean) / std`.
 
     Takes (N, C, H, W) as uint8 (divided by 255), uint16 (divided by 65535) or floating point in 0..1, and
-    returns the same shape and memory format in the type of its own buffers, float32 unless the model was cast.
+    returns the same shape and memory format in the type of its buffers, float32 unless the model was cast.
 
     Args:
         statistics: One mean and standard deviation per channel. Saved with the model, as buffers.

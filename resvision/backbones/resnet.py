@@ -1,0 +1,232 @@
+"""Residual networks, from a layout of the family's tables.
+
+He et al. 2015, table 1, for a picture of 224x224; a block in brackets is repeated as the column says:
+
+    feature  side  layer             18-layer     34-layer     50-layer     101-layer    152-layer
+    stem      112  conv1             7x7, 64, stride 2
+    stage1     56  conv2_x           3x3 max pool, stride 2
+                                     [3x3,  64    [3x3,  64    [1x1,  64    [1x1,  64    [1x1,  64
+                                      3x3,  64]    3x3,  64]    3x3,  64     3x3,  64     3x3,  64
+                                      x 2          x 3          1x1, 256]    1x1, 256]    1x1, 256]
+                                                                x 3          x 3          x 3
+    stage2     28  conv3_x, width 128    x 2          x 4          x 4          x 4          x 8
+    stage3     14  conv4_x, width 256    x 2          x 6          x 6          x 23         x 36
+    stage4      7  conv5_x, width 512    x 2          x 3          x 3          x 3          x 3
+
+A shortcut is the identity, or a strided 1x1 convolution where the size changes (option B). The stride of a
+bottleneck is on its 3x3 convolution, as in torchvision and timm, not on its first 1x1 as in the paper.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Literal, final, get_args
+
+from torch import Tensor, nn
+
+from resvision.backbones.base import Backbone, check_features, check_images
+from resvision.backbones.family import ResNetLayout
+from resvision.features import FeatureSpec
+from resvision.layers.attention import EfficientChannelAttention, SqueezeExcitation
+from resvision.layers.choices import check_choice
+from resvision.layers.drop_path import drop_path_rates
+from resvision.layers.initialization import initialize_convolutions
+from resvision.layers.norms import Norm, NormFactory, norm_factory
+from resvision.layers.residual import BasicBlock, BlockStyle, Bottleneck, PlainBlock
+from resvision.layers.shortcuts import ZeroPadShortcut, average_shortcut, projection_shortcut
+from resvision.layers.stems import Stem, stem_convolution, stem_pool, stem_stride
+
+__all__ = ["OutputStride", "ResNet"]
+
+OutputStride = Literal[8, 16, 32]
+
+_RESIDUAL: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
+
+
+@final
+class ResNet(Backbone):
+    """A residual network; its modules are named `conv1`, `bn1`, `layer1`, ... as in torchvision and timm.
+
+    Args:
+        layout: Which network of the family.
+        in_channels: Channels of the pictures.
+        output_stride: Largest stride; the stages beyond it keep the size and dilate their 3x3 convolutions
+            instead.
+        stem: Another stem than the layout's; `cifar` keeps the size of small pictures.
+        norm: Other norms than the layout's.
+        drop_path: Share of samples for which the last block's branch is dropped while training; it grows
+            linearly from 0 at the first block.
+        zero_init_residual: Begin with branches that add nothing: the last norm of each has weight 0 (Goyal
+            et al. 2017, arXiv:1706.02677, section 5.1).
+        out_features: Features to return; stages that none of them needs are not built. All by default.
+
+    Raises:
+        ValueError: An option is outside its range.
+    """
+
+    def __init__(
+        self,
+        layout: ResNetLayout,
+        *,
+        in_channels: int = 3,
+        output_stride: OutputStride = 32,
+        stem: Stem | None = None,
+        norm: Norm | None = None,
+        drop_path: float = 0.0,
+        zero_init_residual: bool = True,
+        out_features: Collection[str] | None = None,
+    ) -> None:
+        super().__init__(in_channels)
+        check_choice("output_stride", output_stride, get_args(OutputStride))
+        stem = stem or layout.stem
+        style = _style(layout, norm or layout.norm)
+        channels, stride = layout.channels[0], stem_stride(stem)
+        pooled = stem != "cifar"
+        stages = tuple(_stages(layout, stride * 2 if pooled else stride, output_stride, drop_path))
+        wanted = check_features(out_features, ("stem", *(stage.feature for stage in stages)))
+        self.stage_parameters = {"stem": ("conv1.", "bn1.")} | {
+            stage.feature: ("maxpool.", f"{stage.module}.")
+            if stage.module == "layer1"
+            else (f"{stage.module}.",)
+            for stage in stages
+        }
+
+        self.conv1 = stem_convolution(stem, in_channels, channels, norm=style.norm)
+        self.input_convolution = "conv1" if isinstance(self.conv1, nn.Conv2d) else "conv1.0"
+        self.bn1 = style.norm(channels)
+        self.act1 = nn.ReLU(inplace=True)
+        specs = {"stem": FeatureSpec(channels, stride)}
+        if wanted != ("stem",):
+            self.maxpool = (
+                stem_pool(layout.pool, channels, norm=style.norm, antialias=layout.antialias)
+                if pooled
+                else nn.Identity()
+            )
+        for stage in stages:
+            if wanted[-1] in specs:
+                break
+            self.add_module(stage.module, _build_stage(layout, stage, style))
+            specs[stage.feature] = FeatureSpec(stage.out_channels, stage.stride)
+        self.feature_specs = {name: specs[name] for name in wanted}
+        self._modules_by_feature = tuple((s.feature, s.module) for s in stages if s.feature in specs)
+        self._stride = max(spec.stride for spec in specs.values())
+        initialize_convolutions(self)
+        if zero_init_residual:
+            _zero_last_norms(self)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Compute the features, (N, in_channels, H, W) to one (N, C, H / stride, W / stride) each."""
+        check_images(images, self.in_channels, self._stride)
+        features = {}
+        x = self.act1(self.bn1(self.conv1(images)))
+        if "stem" in self.feature_specs:
+            features["stem"] = x
+        if self._modules_by_feature:
+            x = self.maxpool(x)
+        for name, module in self._modules_by_feature:
+            x = getattr(self, module)(x)
+            if name in self.feature_specs:
+                features[name] = x
+        return features
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One stage before it is built: names, sizes, and one drop path rate for each of its blocks."""
+
+    feature: str
+    module: str
+    in_channels: int
+    width: int
+    out_channels: int
+    step: int  # stride of the first block
+    stride: int  # of the output, from the picture
+    dilation: tuple[int, int]  # of the stage before, and of this one
+    drop_path: tuple[float, ...]
+
+
+def _stages(layout: ResNetLayout, stride: int, output_stride: int, drop_path: float) -> Iterator[_Stage]:
+    """Work out the sizes of all stages, beginning at the stride of the stem."""
+    channels, dilation = layout.channels[0], 1
+    expansion = Bottleneck.expansion if layout.block == "bottleneck" else 1
+    rates = iter(drop_path_rates(drop_path, sum(layout.depths)))
+    for number, (width, depth) in enumerate(zip(layout.channels, layout.depths, strict=True), start=1):
+        step = 1 if number == 1 else 2
+        before = dilation
+        if stride * step > output_stride:
+            step, dilation = 1, dilation * step
+        stride *= step
+        out_channels = expansion * width
+        yield _Stage(
+            feature=f"stage{number}",
+            module=f"layer{number}",
+            in_channels=channels,
+            width=width,
+            out_channels=out_channels,
+            step=step,
+            stride=stride,
+            dilation=(before, dilation),
+            drop_path=tuple(islice(rates, depth)),
+        )
+        channels = out_channels
+
+
+def _style(layout: ResNetLayout, norm: Norm) -> BlockStyle:
+    attentions = {
+        "none": None,
+        "se": SqueezeExcitation,
+        "se_rs": partial(SqueezeExcitation, reduction=4),
+        "eca": EfficientChannelAttention,
+    }
+    return BlockStyle(
+        norm=norm_factory(norm),
+        groups=layout.groups,
+        width_per_group=layout.width_per_group,
+        attention=attentions[layout.attention],
+        antialias=layout.antialias,
+    )
+
+
+def _build_stage(layout: ResNetLayout, stage: _Stage, style: BlockStyle) -> nn.Sequential:
+    """Build the blocks of a stage; only the first one strides, and only its shortcut has parameters."""
+    blocks: list[nn.Module] = []
+    in_channels, step, dilation = stage.in_channels, stage.step, stage.dilation
+    for rate in stage.drop_path:
+        if layout.block == "plain":
+            block: nn.Module = PlainBlock(
+                in_channels, stage.width, stride=step, dilation=dilation, norm=style.norm
+            )
+        else:
+            block = _RESIDUAL[layout.block](
+                in_channels,
+                stage.width,
+                stride=step,
+                dilation=dilation,
+                shortcut=None if blocks else _shortcut(layout, stage, style.norm),
+                drop_path=rate,
+                style=style,
+            )
+        blocks.append(block)
+        in_channels, step, dilation = stage.out_channels, 1, (stage.dilation[1],) * 2
+    return nn.Sequential(*blocks)
+
+
+def _shortcut(layout: ResNetLayout, stage: _Stage, norm: NormFactory) -> nn.Module | None:
+    """Build the shortcut of the first block of a stage, where the identity does not fit."""
+    sizes = stage.in_channels, stage.out_channels
+    if stage.step == 1 and stage.in_channels == stage.out_channels:
+        return None
+    if layout.shortcut == "zero_pad":
+        return ZeroPadShortcut(*sizes, stride=stage.step)
+    if layout.shortcut == "average":
+        return average_shortcut(*sizes, stride=stage.step, dilated=stage.dilation[1] > 1, norm=norm)
+    return projection_shortcut(*sizes, stride=stage.step, norm=norm)
+
+
+def _zero_last_norms(network: nn.Module) -> None:
+    for block in network.modules():
+        if isinstance(block, BasicBlock | Bottleneck):
+            weight = block.last_norm.weight
+            assert isinstance(weight, Tensor)
+            nn.init.zeros_(weight)

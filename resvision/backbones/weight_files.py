@@ -1,0 +1,68 @@
+"""Read a file of weights into plain tensors. No format may run code while it is read."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+__all__ = ["SUFFIXES", "read_state_dict"]
+
+_PICKLED = (".pth", ".pt", ".th", ".ckpt", ".bin", ".tar")
+SUFFIXES = (*_PICKLED, ".safetensors", ".npz")
+
+# A training checkpoint keeps the weights beside other things, under one of these keys.
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read parameters by name.
+
+    Args:
+        path: A PyTorch file (read with `weights_only=True`), a safetensors file, or a NumPy archive (read
+            without pickle). The weights may lie under the key `state_dict` or `model` of a training
+            checkpoint.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The format is not known, the file is damaged or holds code, or there are no weights in it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of weights at {path}; check the path")
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"cannot tell the format of {path}; weights end in {', '.join(SUFFIXES)}")
+    try:
+        content = _read(path)
+    except Exception as error:  # damaged bytes make the readers raise almost anything
+        if isinstance(error, pickle.UnpicklingError) or "allow_pickle" in str(error):
+            reason = (
+                "holds something else than tensors, which could run code; save a plain state dict instead"
+            )
+        else:
+            reason = f"is damaged or cut short ({path.stat().st_size} bytes); fetch or copy it again"
+        raise ValueError(f"{path} {reason}") from error
+    return _find_tensors(content, path)
+
+
+def _read(path: Path) -> Any:
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: torch.from_numpy(archive[name]) for name in archive.files}
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    for key in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(
+            f"{path} holds no weights: a dict of tensors was expected, by itself or under 'state_dict'"
+        )
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
