@@ -1,6 +1,7 @@
 """Data sets as Lightning datamodules, and the one reader of pictures.
 
-The names below are imported when they are first used: reading a picture needs neither Lightning nor albumentations.
+The names below are imported when they are first used: reading a picture needs neither Lightning nor
+albumentations.
 """
 
 from importlib import import_module

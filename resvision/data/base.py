@@ -55,9 +55,9 @@ class VisionDataset(Dataset[Any], ABC):
 class VisionDataModule(LightningDataModule, ABC):
     """Loads the splits of a data set in batches of raw pixels.
 
-    Training visits its pictures in a new order each epoch and leaves out the last, incomplete batch unless it is the
-    only one. Evaluation keeps the order; where the pictures of a split differ in size it takes them one by one.
-    Prediction by Lightning's `predict` visits the test split.
+    Training visits its pictures in a new order each epoch and leaves out the last, incomplete batch unless it
+    is the only one. Evaluation keeps the order; where the pictures of a split differ in size it takes them
+    one by one. Prediction by Lightning's `predict` visits the test split.
 
     Args:
         class_names: Names of the classes, in the order of their numbers.
@@ -118,8 +118,8 @@ class VisionDataModule(LightningDataModule, ABC):
     def resume_at(self, epoch: int, batch: int) -> None:
         """Let the next training loader begin within an epoch.
 
-        A run that is resumed calls this before Lightning asks for the loader: with worker processes, the first
-        batches are already being read when Lightning tells the sampler the epoch.
+        A run that is resumed calls this before Lightning asks for the loader: with worker processes, the
+        first batches are already being read when Lightning tells the sampler the epoch.
 
         Args:
             epoch: Epoch to begin in, from 0.

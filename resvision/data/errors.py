@@ -8,11 +8,11 @@ _WORKER_PREFIX: Final = "Caught DataError in DataLoader worker"
 
 
 class DataError(ValueError):
-    """A file, folder or label that cannot be used; the message is one line that names it and the way to mend it.
+    """Data that cannot be used; the message is one line that names the file or option and how to mend it.
 
     A `DataLoader` worker hands an error to the main process as a new error of the same class, built from the
-    printed traceback alone. The last line of that text is the message, so it is taken back out of it here: a user
-    reads the same line with and without workers.
+    printed traceback alone. The last line of that text is the message, so it is taken back out of it here: a
+    user reads the same line with and without workers.
     """
 
     def __init__(self, message: str) -> None:

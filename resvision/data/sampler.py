@@ -1,7 +1,7 @@
 """The order in which pictures are visited."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch.utils.data import DistributedSampler
@@ -11,7 +11,8 @@ from resvision.data.seeding import fold
 __all__ = ["EpochSampler", "SampleKey"]
 
 
-class SampleKey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SampleKey:
     """What a dataset is asked for: a picture in an epoch, so that its augmentation can follow from both."""
 
     epoch: int
@@ -21,21 +22,23 @@ class SampleKey(NamedTuple):
 class EpochSampler(DistributedSampler[SampleKey]):
     """Visits pictures in an order that is a pure function of the seed and the epoch.
 
-    It is a `DistributedSampler` because Lightning wraps every other sampler in one of its own, which would divide
-    the pictures among the processes a second time. Lightning calls `set_epoch` on it before each epoch.
+    It is a `DistributedSampler` because Lightning wraps every other sampler in one of its own, which would
+    divide the pictures among the processes a second time. Lightning calls `set_epoch` on it before each
+    epoch.
 
     Args:
         size: Number of pictures in the split.
-        shuffle: Whether to train: a new order each epoch, and the same number of pictures for every process, so that
-            up to `world_size - 1` are left out of an epoch. Otherwise the pictures keep their order and each belongs
-            to exactly one process, without padding.
+        shuffle: Whether to train: a new order each epoch, and the same number of pictures for every process,
+            so that up to `world_size - 1` are left out of an epoch. Otherwise the pictures keep their order
+            and each belongs to exactly one process, without padding.
         seed: Seed of the order.
         rank: Number of this process, from 0.
         world_size: Number of processes.
 
     Attributes:
-        start: Number of this process's pictures that the next pass skips, to resume within an epoch. It counts once:
-            the pass after that is whole. The length stays that of a whole pass, as Lightning counts batches by it.
+        start: Number of this process's pictures that the next pass skips, to resume within an epoch. It
+            counts once: the pass after that is whole. The length stays that of a whole pass, as Lightning
+            counts batches by it.
 
     Raises:
         ValueError: Training with fewer pictures than processes.
@@ -63,7 +66,7 @@ class EpochSampler(DistributedSampler[SampleKey]):
         return len(range(self.rank, self.size, self.num_replicas))
 
     def __iter__(self) -> Iterator[SampleKey]:
-        order = range(self.size)
+        order: Sequence[int] = range(self.size)
         if self.shuffle:
             generator = torch.Generator().manual_seed(fold(self.seed, "order", self.epoch))
             order = torch.randperm(self.size, generator=generator).tolist()

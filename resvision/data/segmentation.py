@@ -75,7 +75,7 @@ class SegmentationDataset(VisionDataset):
         return len(self.source)
 
     def __getitem__(self, key: SampleKey | int) -> SegmentationSample:
-        epoch, index = key if isinstance(key, SampleKey) else (0, key)
+        epoch, index = (key.epoch, key.index) if isinstance(key, SampleKey) else (0, key)
         image, mask = self.source.read(index)
         if self.transform is not None:
             image, mask = self.transform(image, mask, seed=fold(self.seed, "augment", epoch, index))

@@ -1,7 +1,7 @@
 """A data set that is drawn as it is read: textured shapes that overlap, with noise and clutter.
 
-It needs no download, shows within minutes whether a model learns, and has the labels of every task: a class, boxes
-and a mask for each picture, all from one seed and index.
+It needs no download, shows within minutes whether a model learns, and has the labels of every task: a class,
+boxes and a mask for each picture, all from one seed and index.
 """
 
 from typing import Any, Final, TypedDict, final
@@ -95,8 +95,10 @@ class ShapesDataset:
         """Draw soft patches of colour, waves and a few thin lines that belong to no class."""
         size = self.image_size
         patches = rng.uniform(40, 216, 3) + rng.normal(0, 25, (5, 5, 3))
-        canvas = cv2.resize(patches.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
-        canvas += self._waves(rng, slice(0, size), slice(0, size))
+        soft = cv2.resize(patches.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+        canvas: NDArray[np.float32] = np.asarray(soft, np.float32) + self._waves(
+            rng, slice(0, size), slice(0, size)
+        )
         for _ in range(rng.integers(0, 5)):
             start, end = rng.integers(0, size, (2, 2)).tolist()
             cv2.line(canvas, start, end, rng.uniform(0, 255, 3).tolist(), int(rng.integers(1, 3)))
@@ -105,7 +107,7 @@ class ShapesDataset:
     def _outline(self, name: str, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Draw a shape of random place, size and rotation, (size, size), 255 inside."""
         radius = self.image_size * rng.uniform(0.12, 0.28)
-        centre = rng.uniform(0.5 * radius, self.image_size - 0.5 * radius, 2)
+        centre = rng.uniform(0.7 * radius, self.image_size - 0.7 * radius, 2)
         angle, spread = rng.uniform(0, 2 * np.pi), _SPOKES[name]
         turns = np.linspace(0, 2 * np.pi, len(spread), endpoint=False) + angle
         corners = centre + radius * spread[:, None] * np.stack([np.cos(turns), np.sin(turns)], axis=1)
@@ -131,14 +133,14 @@ class ShapesDataset:
         """Return stripes of random direction and length for a part of the picture, (h, w, 1)."""
         direction, length = rng.uniform(0, np.pi), rng.uniform(4, 16)
         ys, xs = self._grid[:, rows, columns]
-        along = np.float32(2 * np.pi / length) * (
-            np.float32(np.cos(direction)) * xs + np.float32(np.sin(direction)) * ys
-        )
-        return (np.float32(rng.uniform(0, 35)) * np.sin(along))[..., None]
+        step = 2 * np.pi / length
+        along = float(step * np.cos(direction)) * xs + float(step * np.sin(direction)) * ys
+        waves: NDArray[np.float32] = float(rng.uniform(0, 35)) * np.sin(along)
+        return waves[..., None]
 
 
 def _hides_too_much(instances: NDArray[np.uint8], inside: NDArray[np.bool_]) -> bool:
-    """Tell whether a new shape would leave too little of one that is there, or is itself nearly out of sight."""
+    """Tell whether a new shape would leave too little of one that is there."""
     before = np.bincount(instances.ravel(), minlength=2)[1:]
     hidden = np.bincount(instances[inside], minlength=2)[1:]
     return bool((hidden > (1 - _MIN_VISIBLE) * before[: len(hidden)]).any())
@@ -186,8 +188,8 @@ class _ShapesSource(SegmentationSource):
 class Shapes(VisionDataModule):
     """Drawn shapes to segment: circles, squares, triangles and stars, textured, noisy and half hidden.
 
-    The pictures are always the same; `seed` only orders and augments them. The splits are drawn from seeds of their
-    own, so none shares a picture with another.
+    The pictures are always the same; `seed` only orders and augments them. The splits are drawn from seeds of
+    their own, so none shares a picture with another.
 
     Args:
         image_size: Height and width in pixels, at least 32.

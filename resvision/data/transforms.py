@@ -1,6 +1,7 @@
 """Augmentation, by albumentations: the only file that knows it.
 
-albumentations is several times as fast on a CPU as the transforms of torchvision, because it resizes with OpenCV.
+albumentations is several times as fast on a CPU as the transforms of torchvision, because it resizes with
+OpenCV.
 """
 
 import os
@@ -29,12 +30,12 @@ _UINT16_MAX: Final = 65535
 class SegmentationTransform:
     """Augments a picture and its mask, repeatably, to pictures of one size.
 
-    Named strengths scale and crop first, so that colours change on the pixels that are kept. What lies outside the
-    picture is black, and `IGNORE_INDEX` in the mask.
+    Named strengths scale and crop first, so that colours change on the pixels that are kept. What lies
+    outside the picture is black, and `IGNORE_INDEX` in the mask.
 
     Args:
-        augmentation: A named strength, or a list of albumentations' own transforms, to be applied before the crop.
-            Transforms of the list that bring in pixels from outside the picture need `fill_mask: 255`.
+        augmentation: A named strength, or a list of albumentations' own transforms, to be applied before the
+            crop. Transforms of the list that bring in pixels from outside the picture need `fill_mask: 255`.
         crop_size: Height and width of the result in pixels; None keeps the size that the transforms give.
     """
 

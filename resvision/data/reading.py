@@ -1,0 +1,156 @@
+"""The one reader of pictures, for training and for serving alike.
+
+A model sees the same pixels wherever it runs: every picture is turned as its EXIF tag says, and its header is
+checked before it is decoded, since a file of a few kilobytes can ask for gigabytes of memory.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import SEEK_END, BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from resvision.data.errors import DataError
+
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "image_size", "read_image", "read_mask"]
+
+#: Endings, in lower case, of the files that are pictures.
+IMAGE_SUFFIXES: Final = frozenset(
+    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+#: Most pixels of a picture that is decoded: the number from which Pillow refuses, about 179 million.
+MAX_PIXELS: Final = 2 * (1024**3 // 4 // 3)
+
+_FORMATS: Final = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+#: EXIF orientations whose height is the stored width.
+_TURNED: Final = (5, 6, 7, 8)
+
+
+def read_image(path: Path, channels: Literal[1, 3] = 3) -> NDArray[Any]:
+    """Read a picture, upright.
+
+    Grey pictures become three equal channels and colours become grey where the number of channels asks for
+    it; palettes are resolved, transparency is dropped.
+
+    Args:
+        path: File in one of the usual formats.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        (H, W, channels), uint16 where the file has 16 bits for a channel, uint8 otherwise.
+
+    Raises:
+        DataError: No such file, not a picture, damaged, of floating-point numbers, or too large.
+    """
+    with _opened(path) as file:
+        data = file.read()
+    _header(path, BytesIO(data))
+    colour = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
+    # The decoder's own words about a broken file would stand beside the error below, without the file's name.
+    level = cv2.utils.logging.setLogLevel(0)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), colour | cv2.IMREAD_ANYDEPTH)
+    except cv2.error:
+        image = None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if image is None:
+        raise _damaged(path)
+    if image.dtype != np.uint8 and image.dtype != np.uint16:
+        raise DataError(f"{path}: pixels of type {image.dtype}; save it with 8 or 16 bits for a channel")
+    upright: NDArray[Any] = (
+        np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)) if channels == 3 else image[..., None]
+    )
+    return upright
+
+
+def read_mask(path: Path) -> NDArray[Any]:
+    """Read the values of a mask as the file has them, upright.
+
+    Args:
+        path: File in one of the usual formats.
+
+    Returns:
+        (H, W) of integers: the indices of a palette, 0 and 1 of a file of single bits, grey values otherwise.
+        (H, W, 3), uint8, of a file of colours. Transparency is dropped.
+
+    Raises:
+        DataError: No such file, not a picture, damaged, too large, or of another kind of pixel.
+    """
+    with _opened(path) as file:
+        mask = _header(path, file)
+        try:
+            values = np.asarray(ImageOps.exif_transpose(mask))
+        except Exception as error:  # Pillow's decoders raise errors of many kinds for a broken file.
+            raise _damaged(path) from error
+    if mask.mode in ("LA", "PA"):
+        return values[..., 0]
+    if mask.mode in ("RGB", "RGBA"):
+        return values[..., :3]
+    if mask.mode in ("1", "L", "P"):
+        return values.astype(np.uint8)
+    if mask.mode == "I" or mask.mode.startswith("I;16"):
+        return values.astype(np.int32)
+    raise DataError(f"{path}: a mask of kind {mask.mode!r}; save it as a grey, palette or RGB PNG")
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return height and width of a picture as `read_image` gives them, from the header alone.
+
+    Args:
+        path: File in one of the usual formats.
+
+    Raises:
+        DataError: No such file, not a picture, or too large.
+    """
+    with _opened(path) as file:
+        image = _header(path, file)
+        width, height = image.size
+        # Pillow turns a TIFF by itself, its size included.
+        turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+    return (width, height) if turned else (height, width)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _header(path: Path, file: BinaryIO) -> Image.Image:
+    """Open a picture without decoding it, when its kind and size allow that."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Its limit is half of ours.
+            image = Image.open(file, formats=_FORMATS)
+    except Image.DecompressionBombError:
+        raise _too_large(path) from None
+    except UnidentifiedImageError:
+        if file.seek(0, SEEK_END) == 0:
+            raise DataError(f"{path}: the file is empty; replace or remove it") from None
+        raise DataError(f"{path}: not a picture that can be read; use {', '.join(_FORMATS)}") from None
+    except Exception as error:  # Pillow's parsers raise errors of many kinds for a broken header.
+        raise _damaged(path) from error
+    if image.width * image.height > MAX_PIXELS:  # Pillow's own limit may have been lifted.
+        raise _too_large(path)
+    return image
+
+
+def _too_large(path: Path) -> DataError:
+    return DataError(f"{path}: more than {MAX_PIXELS:,} pixels; cut the picture into tiles")
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(f"{path}: the picture is damaged or cut short; replace or remove it")
