@@ -1,1 +1,5 @@
-"""heads."""
+"""Features to logits."""
+
+from resvision.heads.segmentation import SegmentationHead
+
+__all__ = ["SegmentationHead"]

@@ -1,1 +1,5 @@
-"""models."""
+"""Plain modules that put backbone, decoder and head together: raw pixels in, logits out."""
+
+from resvision.models.resunet import ResUNet
+
+__all__ = ["ResUNet"]

@@ -1,0 +1,76 @@
+"""The expanding path of a U-Net, of residual blocks."""
+
+from collections.abc import Mapping, Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from resvision.features import FeatureSpec, select
+from resvision.layers import BasicBlock, BlockStyle, NormFactory, initialize_convolutions, projection_shortcut
+
+__all__ = ["UNetDecoder"]
+
+
+@final
+class UNetDecoder(nn.Module):
+    """Bring the coarsest feature back to the size of the finest, taking up every stride's feature on the way.
+
+    One step per stride, as in U-Net (Ronneberger et al. 2015, arXiv:1505.04597, figure 1): enlarge to the
+    skip's own size, which for an odd one is not twice the last; concatenate; mix by a residual block. Of
+    features that share a stride, as in a dilated network, the deepest is used.
+
+    Args:
+        specs: Features that the decoder will be given, at two strides or more. widths: Channels after each
+            step, coarse to fine, one per step. By default 256, then half of the step before, but no fewer
+            than 32.
+        norm: Builds a normalisation layer from a number of channels.
+
+    Attributes:
+        out_channels: Channels of the result.
+        stride: Stride of the result, that of the finest feature.
+
+    Raises:
+        ValueError: There is but one stride, or another number of widths than of steps.
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[str, FeatureSpec],
+        *,
+        widths: Sequence[int] | None = None,
+        norm: NormFactory = nn.BatchNorm2d,
+    ) -> None:
+        super().__init__()
+        strides = sorted({spec.stride for spec in specs.values()}, reverse=True)
+        steps = len(strides) - 1
+        if steps < 1:
+            raise ValueError(f"a U-Net needs features at two strides or more, got strides {strides}")
+        if widths is None:
+            widths = [max(256 >> step, 32) for step in range(steps)]
+        if len(widths) != steps:
+            raise ValueError(
+                f"widths must hold {steps} numbers, one per step from stride {strides[0]} to {strides[-1]}, "
+                f"got {list(widths)}"
+            )
+        self.feature_names = select(specs, strides)
+        self.blocks = nn.ModuleList()
+        channels = specs[self.feature_names[0]].channels
+        for name, width in zip(self.feature_names[1:], widths, strict=True):
+            joined = channels + specs[name].channels
+            shortcut = projection_shortcut(joined, width, stride=1, norm=norm)
+            self.blocks.append(BasicBlock(joined, width, shortcut=shortcut, style=BlockStyle(norm=norm)))
+            channels = width
+        self.out_channels = channels
+        self.stride = strides[-1]
+        initialize_convolutions(self)
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Map features (N, C_i, H / stride_i, W / stride_i) to (N, out_channels, H / stride, W / stride)."""
+        coarsest, *skips = (features[name] for name in self.feature_names)
+        x = coarsest
+        for skip, block in zip(skips, self.blocks, strict=True):
+            x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear")
+            x = block(torch.cat([x, skip], dim=1))
+        return x

@@ -1,0 +1,61 @@
+"""ResUNet: a U-Net whose both paths are made of residual blocks."""
+
+from collections.abc import Sequence
+from typing import final
+
+from torch import Tensor, nn
+
+from resvision.backbones import Backbone
+from resvision.decoders import UNetDecoder
+from resvision.heads import SegmentationHead
+from resvision.layers import InputNormalization
+
+__all__ = ["ResUNet"]
+
+
+@final
+class ResUNet(nn.Module):
+    """Segment pictures of any size: raw pixels in, one logit per class and pixel out.
+
+    Zhang, Liu, Wang 2018, Road Extraction by Deep Residual U-Net, IEEE GRSL 15(5), arXiv:1711.10684: a
+    U-Net with residual units in place of plain convolutions. As there, each step of the decoder enlarges,
+    concatenates the encoder's feature of that size and applies one residual unit of two 3x3 convolutions.
+    What differs:
+
+    - The encoder is any backbone, pretrained or not. The paper's has one unit each at full, half and
+      quarter size, 64 to 256 channels wide, and a bridge of 512; a ResNet begins with a strided stem and
+      goes down to 1/32.
+    - The units are those of the ResNets (convolution, norm, rectifier; rectified after the sum, with a 1x1
+      projection as shortcut); the paper's are pre-activated (norm, rectifier, convolution; nothing after
+      the sum).
+    - The decoder ends at the stride of the backbone's finest feature, 2 for a ResNet, and the logits are
+      enlarged from there by bilinear interpolation; the paper decodes at full size, which a ResNet has no
+      feature of.
+    - One logit per class for a softmax, where the paper has one sigmoid; the losses live elsewhere, and are
+      cross-entropy and Dice where the paper has the mean squared error.
+
+    Args:
+        backbone: Encoder; its input statistics normalise the pixels. num_classes: Logits per pixel.
+            decoder_widths: Channels after each step of the decoder, coarse to fine; by default as in
+            `UNetDecoder`.
+
+    Example:
+        >>> model = ResUNet(create_backbone("resnet18"), num_classes=11)
+        >>> model(torch.zeros(1, 3, 359, 480, dtype=torch.uint8)).shape
+        torch.Size([1, 11, 359, 480])
+    """
+
+    def __init__(
+        self, backbone: Backbone, num_classes: int, *, decoder_widths: Sequence[int] | None = None
+    ) -> None:
+        super().__init__()
+        self.normalization = InputNormalization(backbone.input_statistics)
+        self.backbone = backbone
+        self.decoder = UNetDecoder(backbone.feature_specs, widths=decoder_widths)
+        self.head = SegmentationHead(self.decoder.out_channels, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to logits (N, num_classes, H, W)."""
+        features = self.backbone(self.normalization(images))
+        logits: Tensor = self.head(self.decoder(features), images.shape[-2:])
+        return logits
