@@ -1,0 +1,232 @@
+"""What all tasks share: optimiser wiring, logging and what a checkpoint says about its run."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.utilities import GradClipAlgorithmType
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from resvision._version import __version__
+from resvision.tasks.schedules import WarmupCosine
+
+__all__ = ["VisionTask", "parameter_groups"]
+
+
+def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Split the parameters, frozen ones too, into those to decay and the norms and biases, which are not.
+
+    He et al. 2019, Bag of Tricks (arXiv:1812.01187), section 3.1.
+    """
+    decay = [parameter for parameter in module.parameters() if parameter.ndim > 1]
+    no_decay = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
+    return [{"params": decay}, {"params": no_decay, "weight_decay": 0.0}]
+
+
+class VisionTask(LightningModule, ABC):
+    """A model with its loss, its scores and its optimiser.
+
+    A task says how a batch becomes a loss (`training_loss`) and how an evaluation is counted
+    (`reset_evaluation`, `evaluate`, `scores`); this class does the rest. Nothing in a step waits for the
+    device: the training loss is summed there, and logged every `trainer.log_every_n_steps` steps as the
+    mean since it was last logged.
+
+    A task's constructor takes plain data and calls `self.save_hyperparameters(ignore=["optimizer",
+    "scheduler"])`, so that its checkpoints load with `weights_only=True`.
+
+    Args:
+        class_names: One name per class, in the order of their numbers.
+        optimizer: Builds the optimiser from parameter groups.
+        scheduler: Builds the schedule from the optimiser; None keeps the learning rate. `WarmupCosine` is
+            told the length of the run and stepped every batch, any other one every epoch.
+
+    Attributes:
+        monitor: Score that tells the best checkpoint.
+        mode: Whether the best is the largest or the smallest.
+        image_size: (H, W) of the pictures in the last training batch, None before the first.
+    """
+
+    monitor: ClassVar[str]
+    mode: ClassVar[Literal["min", "max"]]
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        *,
+        optimizer: OptimizerCallable,
+        scheduler: LRSchedulerCallable | None,
+    ) -> None:
+        super().__init__()
+        repeated = sorted({name for name in class_names if class_names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"class names must differ, got {', '.join(map(repr, repeated))} more than once")
+        self.class_names = tuple(class_names)
+        self.image_size: tuple[int, int] | None = None
+        self._optimizer = optimizer
+        self._scheduler = scheduler
+        self._loss_sum: Tensor | float = 0.0
+        self._loss_count = 0
+        self._logged_step = 0
+
+    @abstractmethod
+    def training_loss(self, batch: Any) -> Tensor:
+        """Return the loss of a batch, a scalar."""
+
+    @abstractmethod
+    def reset_evaluation(self) -> None:
+        """Forget the last evaluation."""
+
+    @abstractmethod
+    def evaluate(self, batch: Any) -> None:
+        """Count a batch."""
+
+    @abstractmethod
+    def scores(self) -> Mapping[str, float]:
+        """Return the scores of what was counted, by their names after `val/` and `test/`."""
+
+    @abstractmethod
+    def report(self) -> str:
+        """Return the last evaluation as a table in plain text."""
+
+    @abstractmethod
+    def description(self) -> dict[str, Any]:
+        """Return plain data that tells a reader of the checkpoint how to use the model."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        height, width = batch["image"].shape[-2:]
+        self.image_size = (height, width)
+        loss = self.training_loss(batch)
+        self._loss_sum = self._loss_sum + loss.detach()
+        self._loss_count += 1
+        return loss
+
+    def on_train_start(self) -> None:
+        """Begin a mean of the loss."""
+        self._logged_step = self.trainer.global_step
+        self._loss_sum, self._loss_count = 0.0, 0
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Log the mean loss, at the steps at which Lightning hands values to the loggers."""
+        step = self.trainer.global_step
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's logger connector
+        # While gradients accumulate the step does not move.
+        if step == self._logged_step or every == 0 or step % every:
+            return
+        self.log_dict({"train/loss": self._loss_sum / self._loss_count}, prog_bar=True, sync_dist=True)
+        self._logged_step = step
+        self._loss_sum, self._loss_count = 0.0, 0
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last evaluation."""
+        self.reset_evaluation()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Count a batch."""
+        self.evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores under `val/`."""
+        self._log_scores("val/")
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the last evaluation."""
+        self.reset_evaluation()
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Count a batch."""
+        self.evaluate(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores under `test/`."""
+        self._log_scores("test/")
+
+    def _log_scores(self, prefix: str) -> None:
+        scores = {prefix + name: value for name, value in self.scores().items()}
+        if self.monitor in scores:
+            self.log(self.monitor, scores.pop(self.monitor), prog_bar=True, sync_dist=True)
+        self.log_dict(scores, sync_dist=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build the optimiser over `parameter_groups`, and the schedule.
+
+        Raises:
+            ValueError: `WarmupCosine` is asked for, but the run has no end.
+        """
+        optimizer = self._optimizer(parameter_groups(self))
+        if self._scheduler is None:
+            return optimizer
+        scheduler = self._scheduler(optimizer)
+        if isinstance(scheduler, WarmupCosine):
+            if scheduler.total_steps is None:
+                scheduler.run_for(self._total_steps())
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            # Lightning's own plateau names what it watches; torch's watches what it can improve in its mode.
+            watched = self.monitor if scheduler.mode == self.mode else "val/loss"
+            monitor = getattr(scheduler, "monitor", watched)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def _total_steps(self) -> int:
+        steps = self.trainer.estimated_stepping_batches
+        if not 0 < steps < float("inf"):
+            raise ValueError(
+                "WarmupCosine needs a run with an end: set trainer.max_epochs, or trainer.max_steps where "
+                "the data has no length"
+            )
+        return int(steps)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the trainer says, with fused optimisers too.
+
+        Lightning refuses them under mixed precision, as they undo the loss scaling themselves; in bf16
+        there is none.
+        """
+        plugin = self.trainer.precision_plugin
+        if gradient_clip_val and isinstance(plugin, MixedPrecision) and plugin.scaler is None:
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
+        else:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a reader needs to know, as plain data."""
+        checkpoint["resvision"] = {
+            "version": __version__,
+            "task": type(self).__name__,
+            "class_names": list(self.class_names),
+            "image_size": None if self.image_size is None else list(self.image_size),
+            **self.description(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another task or of other classes.
+
+        Raises:
+            ValueError: It is one.
+        """
+        said = checkpoint.get("resvision")
+        if said is None:
+            return
+        if said["task"] != type(self).__name__:
+            raise ValueError(f"the checkpoint is of a {said['task']}, and this is a {type(self).__name__}")
+        if said["class_names"] != list(self.class_names):
+            raise ValueError(
+                f"the checkpoint knows the classes {', '.join(said['class_names'])}, and this task "
+                f"{', '.join(self.class_names)}"
+            )
+        if said["image_size"] is not None:
+            height, width = said["image_size"]
+            self.image_size = (height, width)

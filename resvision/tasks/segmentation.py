@@ -1,0 +1,148 @@
+"""A class for every pixel."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, final
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from resvision.backbones import create_backbone
+from resvision.batch import IGNORE_INDEX, SegmentationBatch
+from resvision.losses import WeightedSum
+from resvision.models import ResUNet
+from resvision.tasks.base import VisionTask
+from resvision.tasks.confusion import ConfusionMatrix, SegmentationScores
+
+__all__ = ["SegmentationTask"]
+
+
+@final
+class SegmentationTask(VisionTask):
+    """Train and score a ResUNet.
+
+    Logs, under `val/` and `test/`: `loss`, `miou`, `iou/<class>`, `dice`, `pixel_accuracy`. All come from
+    one confusion matrix over the whole split; a class without a true pixel in it is `nan` and no part of
+    the means.
+
+    Args:
+        class_names: One name per class, in the order of their numbers in the masks; 2 to 255.
+        backbone: Encoder, by its name in the registry.
+        weights: Pretrained weights of the encoder: a file, `timm/<tag>` or `torchvision/<name>`. Read once: a
+            checkpoint of the task holds the trained ones and does not ask for these again.
+        backbone_options: Further options of the backbone, by name.
+        in_channels: Channels of the pictures.
+        losses: Weight of each loss by name; by default cross-entropy and Dice, 1 each.
+        decoder_widths: Channels after each step of the decoder, coarse to fine; by default those of
+            `UNetDecoder`.
+        optimizer: Builds the optimiser from parameter groups.
+        scheduler: Builds the schedule from the optimiser; None keeps the learning rate.
+
+    Raises:
+        ValueError: Fewer than 2 or more than 255 classes, a repeated class name, or an unknown backbone,
+            option, set of weights or loss.
+    """
+
+    monitor: ClassVar[str] = "val/miou"
+    mode: ClassVar[Literal["min", "max"]] = "max"
+
+    def __init__(
+        self,
+        class_names: list[str],
+        *,
+        backbone: str = "resnet18",
+        weights: str | None = None,
+        backbone_options: dict[str, Any] | None = None,
+        in_channels: int = 3,
+        losses: dict[str, float] | None = None,
+        decoder_widths: list[int] | None = None,
+        optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
+        scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__(class_names, optimizer=optimizer, scheduler=scheduler)
+        self.save_hyperparameters(ignore=["optimizer", "scheduler"])
+        if not 2 <= len(class_names) <= IGNORE_INDEX:
+            raise ValueError(
+                f"segmentation tells 2 to {IGNORE_INDEX} classes apart, got {len(class_names)}; "
+                "the background is a class too"
+            )
+        encoder = create_backbone(
+            backbone, weights=weights, in_channels=in_channels, **(backbone_options or {})
+        )
+        self._input_statistics = encoder.input_statistics
+        self.model = ResUNet(encoder, len(class_names), decoder_widths=decoder_widths)
+        # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
+        self.model.to(memory_format=torch.channels_last)
+        self.loss = WeightedSum(losses or {"cross_entropy": 1.0, "dice": 1.0})
+        self.evaluation_loss = MeanMetric(nan_strategy="disable")  # the other strategies wait for the device
+        self.confusion = ConfusionMatrix(len(class_names))
+        self._last_scores: SegmentationScores | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to logits (N, num_classes, H, W)."""
+        logits: Tensor = self.model(images)
+        return logits
+
+    def training_loss(self, batch: SegmentationBatch) -> Tensor:
+        """Return the weighted sum of the losses."""
+        loss: Tensor = self.loss(self(batch["image"]), batch["mask"])
+        return loss
+
+    def reset_evaluation(self) -> None:
+        """Forget the last evaluation."""
+        self.evaluation_loss.reset()
+        self.confusion.reset()
+
+    def evaluate(self, batch: SegmentationBatch) -> None:
+        """Count the pixels of a batch."""
+        logits, mask = self(batch["image"]), batch["mask"]
+        self.evaluation_loss.update(self.loss(logits, mask), weight=len(mask))
+        self.confusion.update(logits.argmax(dim=1), mask)
+
+    def scores(self) -> Mapping[str, float]:
+        """Return loss, IoU, Dice and pixel accuracy of what was counted."""
+        scores: SegmentationScores = self.confusion.compute()
+        self._last_scores = scores
+        return {
+            "loss": self.evaluation_loss.compute().item(),
+            "miou": scores.mean_iou.item(),
+            "dice": scores.mean_dice.item(),
+            "pixel_accuracy": scores.pixel_accuracy.item(),
+            **{f"iou/{name}": iou for name, iou in zip(self.class_names, scores.iou.tolist(), strict=True)},
+        }
+
+    def report(self) -> str:
+        """Return a table of the last evaluation: IoU, Dice and part of the pixels, class by class."""
+        scores = self._last_scores
+        if scores is None:
+            return "nothing was evaluated yet"
+        numbers = (scores.iou.tolist(), scores.dice.tolist(), scores.share.tolist())
+        width = max(map(len, (*self.class_names, "pixel accuracy")))
+        lines = [f"{'class':{width}}     IoU    Dice   pixels"]
+        for name, iou, dice, share in zip(self.class_names, *numbers, strict=True):
+            lines.append(f"{name:{width}}  {_cell(iou)}  {_cell(dice)}  {share:7.2%}")
+        lines.append(f"{'mean':{width}}  {_cell(scores.mean_iou.item())}  {_cell(scores.mean_dice.item())}")
+        lines.append(f"{'pixel accuracy':{width}}  {_cell(scores.pixel_accuracy.item())}")
+        return "\n".join(lines)
+
+    def description(self) -> dict[str, Any]:
+        """Return what a checkpoint says about its model."""
+        return {
+            "backbone": self.hparams["backbone"],
+            "weights": self.hparams["weights"],
+            "in_channels": self.hparams["in_channels"],
+            "input_statistics": {
+                "mean": list(self._input_statistics.mean),
+                "std": list(self._input_statistics.std),
+            },
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a reader needs to know; let the encoder's first weights not be asked for again."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]["weights"] = None
+
+
+def _cell(score: float) -> str:
+    return f"{'-':>6}" if score != score else f"{score:6.3f}"
