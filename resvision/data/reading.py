@@ -113,8 +113,10 @@ def image_size(path: Path) -> tuple[int, int]:
     with _opened(path) as file:
         image = _header(path, file)
         width, height = image.size
-        # Pillow turns a TIFF by itself, its size included.
-        turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+        # Pillow turns a TIFF by itself, its size included. In a PNG it would decode all pixels to look for a tag
+        # behind them.
+        in_header = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+        turned = in_header and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
     return (width, height) if turned else (height, width)
 
 

@@ -1,0 +1,216 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from resvision.data.errors import DataError
+from resvision.data.reading import MAX_PIXELS, image_size, read_image, read_mask
+
+_RNG = np.random.default_rng(0)
+_COLOURS: NDArray[np.uint8] = _RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+_SMOOTH = np.asarray(Image.fromarray(_COLOURS).resize((70, 50), Image.Resampling.BICUBIC))
+
+
+def _save(path: Path, mode: str, **options: object) -> NDArray[np.uint8]:
+    """Save the colours in a mode of Pillow; return what Pillow makes of them in RGB."""
+    picture = Image.fromarray(_COLOURS).convert(mode)
+    picture.save(path, **options)  # type: ignore[arg-type]
+    return np.asarray(picture.convert("RGB"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".ppm", ".webp"])
+def test_read_image__is_lossless_for_lossless_formats(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    expected = _save(path, "RGB", **({"lossless": True} if suffix == ".webp" else {}))
+    image = read_image(path)
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])
+def test_read_image__makes_rgb_of_every_mode(tmp_path: Path, mode: str) -> None:
+    expected = _save(tmp_path / "a.png", mode)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)
+
+
+def test_read_image__reads_cmyk(tmp_path: Path) -> None:
+    Image.fromarray(_SMOOTH).convert("CMYK").save(tmp_path / "a.jpg", quality=100)
+    difference = read_image(tmp_path / "a.jpg").astype(int) - _SMOOTH
+    assert np.abs(difference).mean() < 3  # Lossy, and two roundings of the conversion.
+
+
+def test_read_image__decodes_jpeg_as_pillow_does(tmp_path: Path) -> None:
+    Image.fromarray(_SMOOTH).save(tmp_path / "a.jpg", quality=90)
+    difference = read_image(tmp_path / "a.jpg").astype(int) - np.asarray(Image.open(tmp_path / "a.jpg"))
+    assert np.abs(difference).max() <= 2
+
+
+def test_read_image__makes_grey_by_luma(tmp_path: Path) -> None:
+    _save(tmp_path / "a.png", "RGB")
+    expected = _COLOURS @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+    image = read_image(tmp_path / "a.png", channels=1)
+    assert image.shape == (5, 7, 1)
+    assert np.abs(image[..., 0] - expected).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])
+def test_read_image__keeps_16_bits(tmp_path: Path, suffix: str, shape: tuple[int, ...]) -> None:
+    values = _RNG.integers(0, 65536, shape, dtype=np.uint16)
+    path = tmp_path / f"a{suffix}"
+    assert cv2.imwrite(str(path), values if len(shape) == 2 else values[..., ::-1])
+    image = read_image(path)
+    assert image.dtype == np.uint16
+    np.testing.assert_array_equal(image, values[..., None].repeat(3, 2) if len(shape) == 2 else values)
+    assert read_image(path, channels=1).shape == (5, 7, 1)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation__is_applied_to_picture_mask_and_size(
+    tmp_path: Path, suffix: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(_SMOOTH).save(path, exif=exif, **({"quality": 95} if suffix != ".tif" else {}))
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    assert np.abs(read_image(path).astype(int) - expected).max() <= 2
+    np.testing.assert_array_equal(read_mask(path), expected)
+    assert image_size(path) == expected.shape[:2] == ((70, 50) if orientation > 4 else (50, 70))
+
+
+def test_read_mask__gives_palette_indices_and_not_colours(tmp_path: Path) -> None:
+    indices = _RNG.integers(0, 4, (5, 7), dtype=np.uint8)
+    mask = Image.fromarray(indices, "L").convert("P")
+    mask.putdata(indices.ravel().tolist())
+    mask.putpalette([200, 10, 10, 10, 200, 10, 10, 10, 200, 0, 0, 0])
+    mask.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), indices)
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape"), [("1", (5, 7)), ("L", (5, 7)), ("RGB", (5, 7, 3)), ("RGBA", (5, 7, 3))]
+)
+def test_read_mask__gives_raw_values(tmp_path: Path, mode: str, shape: tuple[int, ...]) -> None:
+    picture = Image.fromarray(_COLOURS).convert(mode)
+    picture.save(tmp_path / "a.png")
+    mask = read_mask(tmp_path / "a.png")
+    assert mask.dtype == np.uint8
+    expected = np.asarray(picture).astype(np.uint8)
+    np.testing.assert_array_equal(mask, expected[..., :3] if len(shape) == 3 else expected)
+
+
+def test_read_mask__gives_grey_of_transparent_grey(tmp_path: Path) -> None:
+    grey = Image.fromarray(_COLOURS).convert("LA")
+    grey.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), np.asarray(grey)[..., 0])
+
+
+def test_read_mask__keeps_16_bits(tmp_path: Path) -> None:
+    values = _RNG.integers(0, 65536, (5, 7), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), values)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), values)
+
+
+def test_read_mask__refuses_other_kinds_of_pixel(tmp_path: Path) -> None:
+    _save(tmp_path / "a.tif", "CMYK")
+    with pytest.raises(
+        DataError, match=r"a\.tif: a mask of kind 'CMYK'; save it as a grey, palette or RGB PNG"
+    ):
+        read_mask(tmp_path / "a.tif")
+
+
+_READERS = pytest.mark.parametrize("read", [read_image, read_mask])
+_ALL = pytest.mark.parametrize("read", [read_image, read_mask, image_size])
+
+
+@_ALL
+def test_missing_file__is_named(tmp_path: Path, read: object) -> None:
+    assert callable(read)
+    with pytest.raises(DataError, match=r"none\.png: there is no such file$"):
+        read(tmp_path / "none.png")
+
+
+@_ALL
+def test_folder_in_place_of_a_file__is_named(tmp_path: Path, read: object) -> None:
+    assert callable(read)
+    with pytest.raises(DataError, match=r"cannot be read: Is a directory$"):
+        read(tmp_path)
+
+
+@_ALL
+def test_empty_file__is_named(tmp_path: Path, read: object) -> None:
+    assert callable(read)
+    (tmp_path / "a.png").touch()
+    with pytest.raises(DataError, match=r"a\.png: the file is empty; replace or remove it$"):
+        read(tmp_path / "a.png")
+
+
+@_ALL
+@pytest.mark.parametrize("content", [b"no picture at all", b"GIF89a" + bytes(40)])
+def test_other_content__is_named(tmp_path: Path, read: object, content: bytes) -> None:
+    assert callable(read)
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png: not a picture that can be read; use BMP, JPEG, PNG"):
+        read(tmp_path / "a.png")
+
+
+@_READERS
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".bmp", ".ppm"])
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+def test_truncated_file__is_named_and_nothing_else_is_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], read: object, suffix: str, kept: float
+) -> None:
+    assert callable(read)
+    buffer = io.BytesIO()
+    Image.fromarray(_SMOOTH).save(buffer, Image.registered_extensions()[suffix])
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(buffer.getvalue()[: int(len(buffer.getvalue()) * kept)])
+    with pytest.raises(
+        DataError, match=rf"a\{suffix}: the picture is damaged or cut short; replace or remove it$"
+    ):
+        read(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def _png_header(width: int, height: int) -> bytes:
+    """Return the start of a PNG that claims a size."""
+    content = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(100))
+    chunks = [
+        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (content, data, b"IEND")
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@_ALL
+@pytest.mark.parametrize("limited", [True, False])
+def test_decompression_bomb__is_refused_from_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: object, limited: bool
+) -> None:
+    assert callable(read)
+    if not limited:  # Other libraries lift Pillow's limit for the whole process.
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    (tmp_path / "a.png").write_bytes(_png_header(20_000, 20_000))
+    with pytest.raises(
+        DataError, match=rf"a\.png: more than {MAX_PIXELS:,} pixels; cut the picture into tiles$"
+    ):
+        read(tmp_path / "a.png")
+
+
+def test_image_size__of_a_large_picture_within_the_limit_warns_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(_png_header(12_000, 12_000))
+    assert image_size(tmp_path / "a.png") == (12_000, 12_000)
+
+
+def test_read_image__refuses_floating_point(tmp_path: Path) -> None:
+    Image.fromarray(np.ones((5, 7), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=r"a\.tif: "):
+        read_image(tmp_path / "a.tif")

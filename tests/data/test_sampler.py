@@ -1,0 +1,84 @@
+from collections import Counter
+
+import pytest
+import torch
+from lightning.fabric.utilities.data import _set_sampler_epoch
+from torch.utils.data import DataLoader, DistributedSampler
+
+from resvision.data.sampler import EpochSampler, SampleKey
+from resvision.data.seeding import fold
+
+
+def _indices(sampler: EpochSampler) -> list[int]:
+    return [key.index for key in sampler]
+
+
+def test_order__is_the_permutation_of_seed_and_epoch() -> None:
+    sampler = EpochSampler(50, shuffle=True, seed=4)
+    sampler.set_epoch(3)
+    generator = torch.Generator().manual_seed(fold(4, "order", 3))
+    expected = torch.randperm(50, generator=generator).tolist()
+    assert list(sampler) == [SampleKey(3, index) for index in expected]
+
+
+def test_order__changes_with_seed_and_epoch_and_not_with_passes_or_other_random_draws() -> None:
+    sampler = EpochSampler(50, shuffle=True, seed=0)
+    first = _indices(sampler)
+    torch.rand(7)
+    assert _indices(sampler) == first
+    sampler.set_epoch(1)
+    assert _indices(sampler) != first
+    assert _indices(EpochSampler(50, shuffle=True, seed=1)) != first
+
+
+def test_order__of_evaluation_is_that_of_the_files() -> None:
+    assert _indices(EpochSampler(5, shuffle=False, seed=0)) == [0, 1, 2, 3, 4]
+
+
+def test_start__skips_once_and_leaves_the_length() -> None:
+    sampler = EpochSampler(10, shuffle=True, seed=0)
+    whole = _indices(sampler)
+    sampler.start = 4
+    assert len(sampler) == 10
+    assert _indices(sampler) == whole[4:]
+    assert _indices(sampler) == whole
+
+
+@pytest.mark.parametrize(("size", "world_size"), [(10, 3), (9, 3), (4, 4), (11, 2)])
+def test_shards__of_training_are_equal_and_disjoint(size: int, world_size: int) -> None:
+    shards = [
+        _indices(EpochSampler(size, shuffle=True, seed=0, rank=rank, world_size=world_size))
+        for rank in range(world_size)
+    ]
+    assert [len(shard) for shard in shards] == [size // world_size] * world_size
+    assert max(Counter(index for shard in shards for index in shard).values()) == 1
+
+
+@pytest.mark.parametrize(("size", "world_size"), [(10, 3), (9, 3), (2, 4), (1, 1)])
+def test_shards__of_evaluation_hold_every_picture_exactly_once(size: int, world_size: int) -> None:
+    samplers = [
+        EpochSampler(size, shuffle=False, seed=0, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    assert sorted(index for sampler in samplers for index in _indices(sampler)) == list(range(size))
+    assert [len(sampler) for sampler in samplers] == [len(_indices(sampler)) for sampler in samplers]
+
+
+def test_start__counts_the_pictures_of_its_own_shard() -> None:
+    sampler = EpochSampler(12, shuffle=True, seed=0, rank=1, world_size=2)
+    whole = _indices(sampler)
+    sampler.start = 2
+    assert _indices(sampler) == whole[2:]
+
+
+def test_sampler__refuses_more_processes_than_training_pictures() -> None:
+    with pytest.raises(ValueError, match="3 training pictures cannot be divided among 4 processes"):
+        EpochSampler(3, shuffle=True, seed=0, world_size=4)
+
+
+def test_lightning__sets_the_epoch_and_wraps_nothing() -> None:
+    sampler = EpochSampler(8, shuffle=True, seed=0)
+    loader = DataLoader(list(range(8)), batch_size=2, sampler=sampler)  # type: ignore[arg-type]
+    _set_sampler_epoch(loader, 5)
+    assert sampler.epoch == 5
+    assert isinstance(sampler, DistributedSampler)  # The class that Lightning leaves as it is.
