@@ -84,9 +84,7 @@ class VisionDataModule(LightningDataModule, ABC):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         if num_workers is not None and num_workers < 0:
-            raise ValueError(
-                f"num_workers is {num_workers}; use 0 for none, or leave it out for a number that fits"
-            )
+            raise ValueError(f"num_workers is {num_workers}; use 0 for none, or leave it out for a number that fits")
         self.class_names = tuple(class_names)
         self.in_channels = in_channels
         self.batch_size = batch_size

@@ -86,9 +86,7 @@ class MaskFolder(VisionDataModule):
         """Pair the files of one split and check their headers."""
         source = _FolderSource(self._pairs(split), self.decoder, self.channels)
         if split == "train" and self.crop_size is None and not source.uniform_size:
-            raise DataError(
-                f"{self.root}: training pictures differ in size; set crop_size, such as [256, 256]"
-            )
+            raise DataError(f"{self.root}: training pictures differ in size; set crop_size, such as [256, 256]")
         transform = self.transform if split == "train" else None
         return SegmentationDataset(source, transform, seed=self.seed)
 
@@ -100,18 +98,14 @@ class MaskFolder(VisionDataModule):
             return find_pairs(self.root, split, folders)
         if split == "val" and self.folders["train"] is not None:
             return self._hold_out(self.folders["train"])[1]
-        raise ValueError(
-            f"the data has no {split} split; name its folders, as in {split}: {{images: .., masks: ..}}"
-        )
+        raise ValueError(f"the data has no {split} split; name its folders, as in {split}: {{images: .., masks: ..}}")
 
     def _hold_out(self, folders: Folders) -> tuple[list[Pair], list[Pair]]:
         """Divide the training pairs by their names alone, the same for every seed and machine."""
         pairs = find_pairs(self.root, "train", folders)
         count = max(1, round(len(pairs) * self.val_fraction))
         if count >= len(pairs):
-            raise DataError(
-                f"{self.root / folders.images}: {len(pairs)} pictures are too few to hold out {count}"
-            )
+            raise DataError(f"{self.root / folders.images}: {len(pairs)} pictures are too few to hold out {count}")
         held_out = {pair.key for pair in sorted(pairs, key=lambda pair: fold("hold out", pair.key))[:count]}
         return [p for p in pairs if p.key not in held_out], [p for p in pairs if p.key in held_out]
 
@@ -156,9 +150,9 @@ def _class_names(root: Path, names: list[str] | str) -> list[str]:
         names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not 1 <= len(names) <= IGNORE_INDEX:
         raise ValueError(f"class_names has {len(names)} names; give 1 to {IGNORE_INDEX}")
+    if IGNORE in names:
+        raise ValueError(f"class_names holds {IGNORE!r}, which stands for no class; leave it out")
     for name in names:
-        if name == IGNORE or names.count(name) > 1:
-            raise ValueError(
-                f"class_names holds {name!r} {'twice' if name != IGNORE else ', a name that is taken'}"
-            )
+        if names.count(name) > 1:
+            raise ValueError(f"class_names holds {name!r} twice")
     return names

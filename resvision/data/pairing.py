@@ -84,9 +84,7 @@ def _find(root: Path, option: str, place: str) -> dict[str, Path]:
         raise ValueError(f"{option} is {place!r}; one `*` is allowed, in the name of the file")
     if not folder.is_dir():
         there = sorted(path.name for path in root.iterdir() if path.is_dir())
-        raise DataError(
-            f"{folder}: there is no such folder; set {option} to one of: {', '.join(there) or 'none'}"
-        )
+        raise DataError(f"{folder}: there is no such folder; set {option} to one of: {', '.join(there) or 'none'}")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir() if pattern else folder.rglob("*")):
         key = _key(path.relative_to(folder), pattern)
@@ -96,9 +94,7 @@ def _find(root: Path, option: str, place: str) -> dict[str, Path]:
             raise DataError(f"{path}: {found[key].name} is a picture of the same name; remove one of them")
         found[key] = path
     if not found:
-        raise DataError(
-            f"{root / place}: there are no pictures ({' '.join(sorted(IMAGE_SUFFIXES))}); set {option}"
-        )
+        raise DataError(f"{root / place}: there are no pictures ({' '.join(sorted(IMAGE_SUFFIXES))}); set {option}")
     return found
 
 

@@ -21,9 +21,7 @@ from resvision.data.errors import DataError
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "image_size", "read_image", "read_mask"]
 
 #: Endings, in lower case, of the files that are pictures.
-IMAGE_SUFFIXES: Final = frozenset(
-    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
-)
+IMAGE_SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"})
 
 #: Most pixels of a picture that is decoded: the number from which Pillow refuses, about 179 million.
 MAX_PIXELS: Final = 2 * (1024**3 // 4 // 3)
@@ -65,9 +63,7 @@ def read_image(path: Path, channels: Literal[1, 3] = 3) -> NDArray[Any]:
         raise _damaged(path)
     if image.dtype != np.uint8 and image.dtype != np.uint16:
         raise DataError(f"{path}: pixels of type {image.dtype}; save it with 8 or 16 bits for a channel")
-    upright: NDArray[Any] = (
-        np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)) if channels == 3 else image[..., None]
-    )
+    upright: NDArray[Any] = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)) if channels == 3 else image[..., None]
     return upright
 
 

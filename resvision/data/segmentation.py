@@ -63,9 +63,7 @@ class SegmentationDataset(VisionDataset):
         seed: Seed of the augmentation.
     """
 
-    def __init__(
-        self, source: SegmentationSource, transform: SegmentationTransform | None, *, seed: int
-    ) -> None:
+    def __init__(self, source: SegmentationSource, transform: SegmentationTransform | None, *, seed: int) -> None:
         self.source = source
         self.transform = transform
         self.seed = seed
@@ -88,10 +86,13 @@ class SegmentationDataset(VisionDataset):
     @staticmethod
     def collate(samples: Sequence[SegmentationSample]) -> SegmentationBatch:
         """Put samples of one size together into a batch."""
-        # Stacked as the files have them, channels last, and seen as (N, C, H, W): no pixel is moved for it.
-        images = torch.from_numpy(np.stack([sample["image"] for sample in samples]))
+        images = [sample["image"] for sample in samples]
+        if len({image.dtype for image in images}) > 1:
+            # 65535 / 255 = 257, so that a pixel of 8 bits keeps its brightness among those of 16.
+            images = [image * np.uint16(257) if image.dtype == np.uint8 else image for image in images]
         return SegmentationBatch(
-            image=images.permute(0, 3, 1, 2),
+            # Stacked channels last, as the files are, and seen as (N, C, H, W): no pixel is moved for it.
+            image=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
             mask=torch.from_numpy(np.stack([sample["mask"] for sample in samples])),
             index=torch.tensor([sample["index"] for sample in samples]),
         )

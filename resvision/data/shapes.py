@@ -96,9 +96,7 @@ class ShapesDataset:
         size = self.image_size
         patches = rng.uniform(40, 216, 3) + rng.normal(0, 25, (5, 5, 3))
         soft = cv2.resize(patches.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
-        canvas: NDArray[np.float32] = np.asarray(soft, np.float32) + self._waves(
-            rng, slice(0, size), slice(0, size)
-        )
+        canvas: NDArray[np.float32] = np.asarray(soft, np.float32) + self._waves(rng, slice(0, size), slice(0, size))
         for _ in range(rng.integers(0, 5)):
             start, end = rng.integers(0, size, (2, 2)).tolist()
             cv2.line(canvas, start, end, rng.uniform(0, 255, 3).tolist(), int(rng.integers(1, 3)))
@@ -146,9 +144,7 @@ def _hides_too_much(instances: NDArray[np.uint8], inside: NDArray[np.bool_]) -> 
     return bool((hidden > (1 - _MIN_VISIBLE) * before[: len(hidden)]).any())
 
 
-def _labelled(
-    image: NDArray[np.uint8], instances: NDArray[np.uint8], classes: NDArray[np.int64]
-) -> ShapesPicture:
+def _labelled(image: NDArray[np.uint8], instances: NDArray[np.uint8], classes: NDArray[np.int64]) -> ShapesPicture:
     boxes = []
     for instance in range(1, len(classes)):
         x, y, width, height = cv2.boundingRect((instances == instance).view(np.uint8))

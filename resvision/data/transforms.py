@@ -40,10 +40,10 @@ class SegmentationTransform:
     """
 
     def __init__(self, augmentation: Augmentation, crop_size: tuple[int, int] | None) -> None:
+        if crop_size and min(crop_size) < 1:
+            raise ValueError(f"crop_size is {list(crop_size)}; height and width must be at least 1")
         crop = _crop(crop_size) if crop_size else []
-        transforms = (
-            [*augmentation, *crop] if isinstance(augmentation, list) else _segmentation(augmentation, crop)
-        )
+        transforms = [*augmentation, *crop] if isinstance(augmentation, list) else _segmentation(augmentation, crop)
         self._compose = albumentations.Compose(transforms)
 
     def __call__(
@@ -72,11 +72,7 @@ class SegmentationTransform:
 
 def _crop(size: tuple[int, int]) -> list[albumentations.BasicTransform]:
     height, width = size
-    return [
-        albumentations.RandomCrop(
-            height, width, pad_if_needed=True, pad_position="random", fill_mask=IGNORE_INDEX
-        )
-    ]
+    return [albumentations.RandomCrop(height, width, pad_if_needed=True, pad_position="random", fill_mask=IGNORE_INDEX)]
 
 
 def _segmentation(

@@ -73,9 +73,7 @@ def test_read_image__keeps_16_bits(tmp_path: Path, suffix: str, shape: tuple[int
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation__is_applied_to_picture_mask_and_size(
-    tmp_path: Path, suffix: str, orientation: int
-) -> None:
+def test_orientation__is_applied_to_picture_mask_and_size(tmp_path: Path, suffix: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"a{suffix}"
@@ -95,9 +93,7 @@ def test_read_mask__gives_palette_indices_and_not_colours(tmp_path: Path) -> Non
     np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), indices)
 
 
-@pytest.mark.parametrize(
-    ("mode", "shape"), [("1", (5, 7)), ("L", (5, 7)), ("RGB", (5, 7, 3)), ("RGBA", (5, 7, 3))]
-)
+@pytest.mark.parametrize(("mode", "shape"), [("1", (5, 7)), ("L", (5, 7)), ("RGB", (5, 7, 3)), ("RGBA", (5, 7, 3))])
 def test_read_mask__gives_raw_values(tmp_path: Path, mode: str, shape: tuple[int, ...]) -> None:
     picture = Image.fromarray(_COLOURS).convert(mode)
     picture.save(tmp_path / "a.png")
@@ -121,9 +117,7 @@ def test_read_mask__keeps_16_bits(tmp_path: Path) -> None:
 
 def test_read_mask__refuses_other_kinds_of_pixel(tmp_path: Path) -> None:
     _save(tmp_path / "a.tif", "CMYK")
-    with pytest.raises(
-        DataError, match=r"a\.tif: a mask of kind 'CMYK'; save it as a grey, palette or RGB PNG"
-    ):
+    with pytest.raises(DataError, match=r"a\.tif: a mask of kind 'CMYK'; save it as a grey, palette or RGB PNG"):
         read_mask(tmp_path / "a.tif")
 
 
@@ -173,9 +167,7 @@ def test_truncated_file__is_named_and_nothing_else_is_printed(
     Image.fromarray(_SMOOTH).save(buffer, Image.registered_extensions()[suffix])
     path = tmp_path / f"a{suffix}"
     path.write_bytes(buffer.getvalue()[: int(len(buffer.getvalue()) * kept)])
-    with pytest.raises(
-        DataError, match=rf"a\{suffix}: the picture is damaged or cut short; replace or remove it$"
-    ):
+    with pytest.raises(DataError, match=rf"a\{suffix}: the picture is damaged or cut short; replace or remove it$"):
         read(path)
     assert capfd.readouterr() == ("", "")
 
@@ -184,9 +176,7 @@ def _png_header(width: int, height: int) -> bytes:
     """Return the start of a PNG that claims a size."""
     content = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = b"IDAT" + zlib.compress(bytes(100))
-    chunks = [
-        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (content, data, b"IEND")
-    ]
+    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (content, data, b"IEND")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
@@ -199,9 +189,7 @@ def test_decompression_bomb__is_refused_from_its_header(
     if not limited:  # Other libraries lift Pillow's limit for the whole process.
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     (tmp_path / "a.png").write_bytes(_png_header(20_000, 20_000))
-    with pytest.raises(
-        DataError, match=rf"a\.png: more than {MAX_PIXELS:,} pixels; cut the picture into tiles$"
-    ):
+    with pytest.raises(DataError, match=rf"a\.png: more than {MAX_PIXELS:,} pixels; cut the picture into tiles$"):
         read(tmp_path / "a.png")
 
 

@@ -57,8 +57,7 @@ def test_shards__of_training_are_equal_and_disjoint(size: int, world_size: int) 
 @pytest.mark.parametrize(("size", "world_size"), [(10, 3), (9, 3), (2, 4), (1, 1)])
 def test_shards__of_evaluation_hold_every_picture_exactly_once(size: int, world_size: int) -> None:
     samplers = [
-        EpochSampler(size, shuffle=False, seed=0, rank=rank, world_size=world_size)
-        for rank in range(world_size)
+        EpochSampler(size, shuffle=False, seed=0, rank=rank, world_size=world_size) for rank in range(world_size)
     ]
     assert sorted(index for sampler in samplers for index in _indices(sampler)) == list(range(size))
     assert [len(sampler) for sampler in samplers] == [len(_indices(sampler)) for sampler in samplers]
