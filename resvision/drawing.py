@@ -28,7 +28,8 @@ _COLOURS = (
     (20, 60, 90),
     (255, 225, 175),
 )
-_VOID = (0, 0, 0)
+# Rec. ITU-R BT.601, section 2.5.1.
+_LUMA = (0.299, 0.587, 0.114)
 
 
 def class_colours(num_classes: int) -> Pixels:
@@ -61,9 +62,7 @@ def displayable(image: npt.NDArray[np.generic]) -> Pixels:
     """
     if image.dtype != np.uint8:
         low, high = (0.0, 1.0) if image.dtype.kind == "f" else (float(image.min()), float(image.max()))
-        image = np.clip((image.astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255).astype(
-            np.uint8
-        )
+        image = np.clip((image.astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
     if image.shape[2] < 3:
         image = np.repeat(image[:, :, :1], 3, axis=2)
     return np.ascontiguousarray(image[:, :, :3], dtype=np.uint8)
@@ -74,8 +73,8 @@ def colour_mask(mask: Pixels, num_classes: int) -> Pixels:
     return class_colours(num_classes)[mask]
 
 
-def overlay(image: npt.NDArray[np.generic], mask: Pixels, num_classes: int, opacity: float = 0.55) -> Pixels:
-    """Lay the colours of a mask over its picture.
+def overlay(image: npt.NDArray[np.generic], mask: Pixels, num_classes: int, opacity: float = 0.5) -> Pixels:
+    """Lay the colours of a mask over its picture, which is turned grey below them: colours then mean classes only.
 
     Args:
         image: (H, W, C), see `displayable`.
@@ -87,13 +86,12 @@ def overlay(image: npt.NDArray[np.generic], mask: Pixels, num_classes: int, opac
         (H, W, 3), uint8.
     """
     base = displayable(image)
-    blend = np.rint(base * (1 - opacity) + colour_mask(mask, num_classes) * opacity).astype(np.uint8)
+    grey = base @ np.array(_LUMA, np.float32)
+    blend = np.rint(grey[:, :, None] * (1 - opacity) + colour_mask(mask, num_classes) * opacity).astype(np.uint8)
     return np.where((mask == IGNORE_INDEX)[:, :, None], base, blend)
 
 
-def panel(
-    pictures: Sequence[tuple[str, Pixels]], class_names: Sequence[str], height: int = 320
-) -> Image.Image:
+def panel(pictures: Sequence[tuple[str, Pixels]], class_names: Sequence[str], height: int = 320) -> Image.Image:
     """Set pictures side by side, each with its title, over a legend of the classes.
 
     Args:

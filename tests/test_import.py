@@ -7,7 +7,17 @@ import pytest
 
 import resvision
 
-_HEAVY = ("torch", "torchvision", "lightning", "timm", "albumentations", "torchmetrics", "numpy", "cv2", "yaml")
+_HEAVY = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "timm",
+    "albumentations",
+    "torchmetrics",
+    "numpy",
+    "cv2",
+    "yaml",
+)
 
 
 def _loaded_by(code: str) -> set[str]:

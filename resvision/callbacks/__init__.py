@@ -2,5 +2,6 @@
 
 from resvision.callbacks.exact_resume import ExactResume
 from resvision.callbacks.pictures import Pictures
+from resvision.callbacks.progress import Progress
 
-__all__ = ["ExactResume", "Pictures"]
+__all__ = ["ExactResume", "Pictures", "Progress"]

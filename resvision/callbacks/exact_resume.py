@@ -28,9 +28,7 @@ class ExactResume(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Tell the data module where the checkpoint stands in its epoch."""
         data = getattr(trainer, "datamodule", None)
         if trainer.state.fn != "fit" or not isinstance(data, VisionDataModule):
@@ -46,9 +44,7 @@ class ExactResume(Callback):
         uncounted = within_batch and epochs["processed"] == epochs["completed"]
         data.resume_at(epochs["processed"] + int(uncounted), 0)
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Give this step its own random numbers."""
         seed = fold(self.seed, "step", trainer.fit_loop.epoch_loop.total_batch_idx)
         # `torch.manual_seed` would walk all backends, which takes longer than the rest of this callback.

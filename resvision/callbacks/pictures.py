@@ -5,9 +5,11 @@ from typing import Any, final
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
 from torch import Tensor
 
-from resvision.drawing import Pixels, displayable, overlay, panel
+from resvision.drawing import displayable, overlay, panel
+from resvision.tasks import VisionTask
 
 __all__ = ["Pictures"]
 
@@ -16,7 +18,7 @@ __all__ = ["Pictures"]
 class Pictures(Callback):
     """Writes the first pictures of an evaluation with their truth and the prediction, side by side.
 
-    It looks at the batch alone: `image` with `mask`, and `prediction` in what the step returns.
+    It needs batches with `image` and `mask`, and a `VisionTask` that maps images to logits.
 
     Args:
         folder: Folder for the files `<split>_<number>.png`; it is made when the first one is written.
@@ -48,25 +50,25 @@ class Pictures(Callback):
         if trainer.state.fn == "fit" or not trainer.is_global_zero:
             return
         split = "test" if trainer.testing else "val"
-        wanted = min(self.count - self._done, len(batch["image"]))
-        for position in range(wanted):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            picture = _segmentation_panel(batch, outputs, position, pl_module.class_names)
-            picture.save(self.folder / f"{split}_{self._done + position:02d}.png")
-        self._done += max(wanted, 0)
+        images, masks = (batch[key][: self.count - self._done] for key in ("image", "mask"))
+        if not len(images):
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        assert isinstance(pl_module, VisionTask)
+        class_names = list(pl_module.class_names)
+        predictions = pl_module(images).argmax(dim=1)
+        for image, mask, prediction in zip(images, masks, predictions, strict=True):
+            picture = _panel(image, mask, prediction, class_names)
+            picture.save(self.folder / f"{split}_{self._done:02d}.png")
+            self._done += 1
 
     on_test_batch_end = on_validation_batch_end
 
 
-def _segmentation_panel(
-    batch: dict[str, Tensor], outputs: dict[str, Tensor], position: int, names: Any
-) -> Any:
-    image = batch["image"][position].permute(1, 2, 0).cpu().numpy()
-    truth = batch["mask"][position].cpu().numpy().astype(np.uint8)
-    prediction = outputs["prediction"][position].cpu().numpy().astype(np.uint8)
-    pictures: list[tuple[str, Pixels]] = [
-        ("picture", displayable(image)),
-        ("truth", overlay(image, truth, len(names))),
-        ("prediction", overlay(image, prediction, len(names))),
+def _panel(image: Tensor, truth: Tensor, prediction: Tensor, class_names: list[str]) -> Image.Image:
+    pixels = image.permute(1, 2, 0).cpu().numpy()
+    masks = {"truth": truth, "prediction": prediction}
+    overlays = [
+        (title, overlay(pixels, mask.cpu().numpy().astype(np.uint8), len(class_names))) for title, mask in masks.items()
     ]
-    return panel(pictures, list(names))
+    return panel([("picture", displayable(pixels)), *overlays], class_names)

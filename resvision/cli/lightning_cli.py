@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +10,16 @@ from typing import Any
 import torch
 import yaml
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ModelSummary
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from resvision.callbacks import ExactResume, Pictures
+import resvision.data
+from resvision._version import __version__
+from resvision.callbacks import ExactResume, Pictures, Progress
 from resvision.cli import shipped
 from resvision.cli.messages import UsageError, explain_parse_error
 from resvision.cli.request import Request
@@ -34,6 +37,9 @@ _LINKED = ("class_names", "in_channels")
 def main(verb: str, words: Sequence[str]) -> int:
     """Run `fit`, `validate` or `test`."""
     _quieten()
+    for name in resvision.data.__all__:
+        # A config may name a class without its module once the class is imported, and these are imported on use.
+        getattr(resvision.data, name)
     VisionCLI(verb, Request.parse(words))
     return 0
 
@@ -64,7 +70,7 @@ class VisionCLI(LightningCLI):
                 VisionDataModule,
                 save_config_callback=None,
                 seed_everything_default=0,
-                parser_kwargs={verb: {"exit_on_error": False, "allow_abbrev": False}},
+                parser_kwargs={"exit_on_error": False, verb: {"exit_on_error": False, "allow_abbrev": False}},
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 auto_configure_optimizers=False,
@@ -95,21 +101,21 @@ class VisionCLI(LightningCLI):
     def _said_by(self, path: Path) -> dict[str, Any]:
         """Return the part of a config that a checkpoint, or the run around it, stands for."""
         checkpoint = read_checkpoint(path)
-        settings = {
-            k: v for k, v in checkpoint["hyper_parameters"].items() if k not in _LINKED and k[0] != "_"
-        }
+        settings = {k: v for k, v in checkpoint["hyper_parameters"].items() if k not in _LINKED and k[0] != "_"}
         model = {"class_path": checkpoint[ENTRY]["task"], "init_args": settings}
         if self._request.configs:
             return {"model": model}
         config = path.parent.parent / "config.yaml"
         if not config.is_file():
-            raise UsageError(
-                f"{path} lies in no run folder, so nothing says which data to use; add --config FILE"
-            )
+            raise UsageError(f"{path} lies in no run folder, so nothing says which data to use; add --config FILE")
         said = yaml.safe_load(config.read_text(encoding="utf-8"))
         return {key: said[key] for key in ("seed_everything", "trainer", "model", "data")}
 
     # The parser
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Create a parser whose saved configs name the version that wrote them."""
+        return super().init_parser(dump_header=[f"resvision {__version__}"], **kwargs)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # one verb's parser, not all four
         """Return the verb asked for with the arguments of the Trainer's method that are not a person's to set."""
@@ -118,23 +124,15 @@ class VisionCLI(LightningCLI):
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the seed, on which the order, the augmentation and the first weights depend."""
-        parser.add_argument(
-            "--seed_everything", type=int, default=0, help="Seed of every random draw of the run."
-        )
+        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of every random draw of the run.")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Tie together what must agree, and list what `Request` has read from the words."""
         parser.link_arguments("seed_everything", "data.init_args.seed")
-        parser.link_arguments(
-            "data", "model.init_args.class_names", compute_fn=_class_names_of, apply_on="instantiate"
-        )
-        parser.link_arguments(
-            "data", "model.init_args.in_channels", compute_fn=_channels_of, apply_on="instantiate"
-        )
+        parser.link_arguments("data", "model.init_args.class_names", compute_fn=_class_names_of, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.in_channels", compute_fn=_channels_of, apply_on="instantiate")
         parser.link_arguments("trainer.max_epochs", "model.init_args.scheduler.init_args.T_max")
-        parser.add_argument(
-            "--run_dir", type=str | None, help="Folder of the run; default: runs/<config name>/<n>."
-        )
+        parser.add_argument("--run_dir", type=str | None, help="Folder of the run; default: runs/<config name>/<n>.")
         parser.add_argument(
             "--ckpt_path",
             type=str | None,
@@ -164,36 +162,44 @@ class VisionCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the trainer, for `fit` with the run folder's loggers and callbacks."""
-        self._check_checkpoint()
+        # Every check of the data comes before the first folder is made.
+        self.datamodule.setup(self._verb)
         given = self.config_init[self._verb].trainer
         callbacks = list(given.callbacks or [])
         if given.enable_progress_bar is not False:
-            callbacks.append(TQDMProgressBar())
+            callbacks.append(Progress())
         loggers: bool | list[Logger] = False
         self._run_folder: Path | None = None
         if self._verb == "fit" and not given.fast_dev_run:
             self._run_folder = self._new_run_folder()
             loggers = self._loggers(given.logger)
+            self._save_config()
             callbacks += self._run_callbacks()
             kwargs["default_root_dir"] = str(self._run_folder)
         trainer = super().instantiate_trainer(callbacks=callbacks, logger=loggers, **kwargs)
-        _say(
-            f"precision {trainer.precision}, channels_last, {trainer.num_devices} x {trainer.accelerator_name}"
-        )
+        device = trainer.strategy.root_device.type
+        _say(f"{trainer.num_devices} x {device}, precision {trainer.precision}, channels_last")
         return trainer
 
     def _new_run_folder(self) -> Path:
         folder = self._request.run_dir or Path()
-        if rank_zero_only.rank == 0:
+        if _is_first_process():
             folder = new_folder(RUNS / self._request.name, self._request.run_dir, "--run_dir")
-            self._parser(self._verb).save(self.config[self._verb], folder / "config.yaml", skip_none=False)
         _say(f"run folder {folder}")
         return folder
+
+    @rank_zero_only
+    def _save_config(self) -> None:
+        assert self._run_folder is not None
+        path = self._run_folder / "config.yaml"
+        self._parser(self._verb).save(self.config[self._verb], path, skip_none=False)
 
     def _loggers(self, given: Any) -> list[Logger]:
         """Return the loggers of a run: its CSV and TensorBoard files, and those that a config names."""
         folder = str(self._run_folder)
         table = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=20)
+        # It warns of a folder that is not empty, so it comes before everything else that is put there.
+        _ = table.experiment
         loggers: list[Logger] = [table, TensorBoardLogger(folder, name="", version="tensorboard")]
         if isinstance(given, Logger):
             loggers.append(given)
@@ -213,7 +219,14 @@ class VisionCLI(LightningCLI):
             enable_version_counter=False,
         )
         resume = ExactResume(self.config[self._verb].seed_everything)
-        return [resume, checkpoints, LearningRateMonitor("step"), Pictures(self._run_folder / "pictures")]
+        summary = ModelSummary(max_depth=2)
+        return [
+            resume,
+            summary,
+            checkpoints,
+            LearningRateMonitor("step"),
+            Pictures(self._run_folder / "pictures"),
+        ]
 
     # The verbs
 
@@ -226,7 +239,7 @@ class VisionCLI(LightningCLI):
         checkpoint = self.trainer.checkpoint_callback
         best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else None
         self.trainer.validate(self.model, self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
-        _say(f"\n{self.model.report()}\n\nbest checkpoint  {best}\nrun folder       {self._run_folder}")
+        _say(f"\n{self.model.report()}\n\nrun folder {self._run_folder}")
 
     def validate(self, **kwargs: Any) -> None:
         """Score the checkpoint on the validation split."""
@@ -238,32 +251,14 @@ class VisionCLI(LightningCLI):
 
     def _score(self, verb: str) -> None:
         score = getattr(self.trainer, verb)
-        (metrics,) = score(
-            self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True, verbose=False
-        )
+        (metrics,) = score(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True, verbose=False)
         _say(f"\n{self.model.report()}")
         assert self._checkpoint is not None
         folder = self._request.run_dir or self._checkpoint.parent.parent
-        if rank_zero_only.rank == 0 and (folder / "config.yaml").is_file():
+        if _is_first_process() and (folder / "config.yaml").is_file():
             result = {"checkpoint": str(self._checkpoint), "metrics": metrics}
             (folder / f"{verb}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
             _say(f"written to {folder / f'{verb}.json'}")
-
-    def _check_checkpoint(self) -> None:
-        """Refuse a checkpoint of another task or of other classes before anything is written."""
-        if self._checkpoint is None:
-            return
-        entry = read_checkpoint(self._checkpoint)[ENTRY]
-        task = type(self.model).__name__
-        if entry["task"] != task:
-            raise UsageError(
-                f"the checkpoint {self._checkpoint} is of {entry['task']}, and the config asks for {task}"
-            )
-        if list(entry["class_names"]) != list(self.model.class_names):
-            raise UsageError(
-                f"the checkpoint {self._checkpoint} knows the classes {', '.join(entry['class_names'])}; "
-                f"the data has {', '.join(self.model.class_names)}"
-            )
 
 
 def _class_names_of(data: VisionDataModule) -> list[str]:
@@ -274,29 +269,32 @@ def _channels_of(data: VisionDataModule) -> int:
     return data.in_channels
 
 
-def _classes() -> dict[str, str]:
+def _classes() -> set[str]:
     """Return the names that may stand as a `class_path`, for suggestions."""
-    names: dict[str, str] = {}
-    pending: list[type] = [
-        VisionTask,
-        VisionDataModule,
-        torch.optim.Optimizer,
-        torch.optim.lr_scheduler.LRScheduler,
-    ]
+    pending: list[type[Any]] = [VisionTask, VisionDataModule, Optimizer, LRScheduler]
+    names: set[str] = set()
     while pending:
-        for found in pending.pop().__subclasses__():
-            names[found.__name__] = f"{found.__module__}.{found.__name__}"
-            pending.append(found)
+        children: list[type[Any]] = pending.pop().__subclasses__()
+        names.update(child.__name__ for child in children)
+        pending += children
     return names
 
 
+def _is_first_process() -> bool:
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def _say(text: str) -> None:
-    if rank_zero_only.rank == 0:
+    if _is_first_process():
         print(text, flush=True)
 
 
 def _quieten() -> None:
     """Leave out what Lightning says of cases that are as they should be here."""
+    # Lightning asks torch in a way that torch has renamed.
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
+    # A checkpoint that is only scored brings no training callbacks along.
+    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided")
     # No workers are right where the model computes on the CPU, and small splits are short on purpose.
     warnings.filterwarnings("ignore", message=".*does not have many workers")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")

@@ -4,7 +4,7 @@ import difflib
 import inspect
 import re
 from argparse import ArgumentError
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -53,15 +53,13 @@ def _own_words(message: str) -> str:
     return re.sub(r"^[\w.]+: ", "", message[start:].strip())
 
 
-def explain_parse_error(
-    message: str, *, keys: Iterable[str], classes: Mapping[str, str], files: Iterable[str] = ()
-) -> str:
+def explain_parse_error(message: str, *, keys: Iterable[str], classes: Iterable[str], files: Iterable[str] = ()) -> str:
     """Turn a parser's message into one that names the key and the nearest right word.
 
     Args:
         message: What jsonargparse says.
         keys: Every dotted key that the parser knows.
-        classes: Names of the classes that may stand as a `class_path`, to their import paths.
+        classes: Names of the classes that may stand as a `class_path`.
         files: Names of the configs that come with the package.
     """
     if match := re.search(r"Option '([^']+)' is not accepted", message):
@@ -102,9 +100,7 @@ def _wrong_value(message: str) -> str:
     got = re.search(r"Got value: (.+)", message) or re.search(r"Given value: (.+)", message)
     if not expected or got is None:
         return " ".join(message.split())
-    kinds = " or ".join(
-        dict.fromkeys(re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.", r"\1", kind) for kind in expected)
-    )
+    kinds = " or ".join(dict.fromkeys(re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.", r"\1", kind) for kind in expected))
     return f"{_where(message)}expected {kinds}, got {got[1]}"
 
 
@@ -119,8 +115,5 @@ def _nearest(word: str, known: Iterable[str], otherwise: str) -> str:
     if not near:
         # A key is often mistyped in its last part only, or given without the parts before it.
         tails = {name.rsplit(".", 1)[-1]: name for name in known}
-        near = [
-            tails[tail]
-            for tail in difflib.get_close_matches(word.rsplit(".", 1)[-1], tails, n=1, cutoff=0.75)
-        ]
+        near = [tails[tail] for tail in difflib.get_close_matches(word.rsplit(".", 1)[-1], tails, n=1, cutoff=0.75)]
     return f"did you mean {near[0]!r}?" if near else f"{otherwise}"

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from resvision.cli.messages import explain
 from resvision.cli.request import Request
 from resvision.cli.run_folder import new_folder
-from resvision.data.reading import SUFFIXES
+from resvision.data.reading import IMAGE_SUFFIXES
 from resvision.inference import Predictor, load
 from resvision.inference.checkpoints import find_checkpoint
 
@@ -43,9 +43,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--ckpt_path", metavar="CKPT", help="best, last, a run folder or a checkpoint file")
     parser.add_argument("--data", required=True, help="a folder, searched with its subfolders, a glob or a file")
-    parser.add_argument(
-        "--output", type=Path, help="folder to write, empty or not there yet; default: predictions/<n>"
-    )
+    parser.add_argument("--output", type=Path, help="folder to write, empty or not there yet; default: predictions/<n>")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
     parser.add_argument("-c", "--config", action="append", help="the config whose newest run best and last speak of")
     parser.add_argument("--run_dir", help="the run that best and last speak of")
@@ -60,12 +58,13 @@ def _pictures(data: str) -> dict[Path, Path]:
     """
     root = Path(data)
     if root.is_dir():
-        files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in SUFFIXES]
+        files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
-            raise FileNotFoundError(f"the folder {data} has no pictures ({' '.join(sorted(SUFFIXES))})")
+            raise FileNotFoundError(f"the folder {data} has no pictures ({' '.join(sorted(IMAGE_SUFFIXES))})")
         names = [path.relative_to(root) for path in files]
     else:
-        files = [root] if root.is_file() else sorted(map(Path, glob.glob(data, recursive=True)))
+        # `Path.glob` takes no absolute pattern.
+        files = [root] if root.is_file() else sorted(map(Path, glob.glob(data, recursive=True)))  # noqa: PTH207
         if not files:
             raise FileNotFoundError(f"there is no folder or file {data}, and as a glob it matches nothing")
         names = [Path(path.name) for path in files]

@@ -35,9 +35,7 @@ def find_checkpoint(given: str | Path, *, which: Which = "best", run: Path | Non
     if path.is_dir():
         return _in_folder(path, which)
     if not path.exists():
-        raise FileNotFoundError(
-            f"there is no checkpoint {path}; give a run folder, a checkpoint file, best or last"
-        )
+        raise FileNotFoundError(f"there is no checkpoint {path}; give a run folder, a checkpoint file, best or last")
     return path
 
 

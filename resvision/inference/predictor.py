@@ -1,7 +1,7 @@
 """A trained model that takes pictures, as files or as arrays, and returns results."""
 
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class Predictor:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.task = task.eval().to(self.device)
         self.class_names = tuple(task.class_names)
-        self.in_channels = task.in_channels
+        self.in_channels: Literal[1, 3] = task.description()["in_channels"]
 
     def read(self, path: str | Path) -> NDArray[Any]:
         """Read a picture the way it was read in training, (H, W, C)."""
@@ -72,14 +72,20 @@ def load(ckpt_path: str | Path, device: str | None = None) -> Predictor:
     """
     path = find_checkpoint(ckpt_path)
     checkpoint = read_checkpoint(path)
-    kinds = {kind.__name__: kind for kind in _subclasses(VisionTask)}
+    kinds = _kinds(VisionTask)  # type: ignore[type-abstract]  # only its children are asked for
     name = checkpoint[ENTRY]["task"]
     if name not in kinds:
         raise ValueError(
             f"{path} is of the task {name}, which is not known here; import the module that defines it first"
         )
-    return Predictor(kinds[name].from_checkpoint(checkpoint), device)
+    # Names that begin with an underscore are Lightning's notes on how it would build the class itself.
+    settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if key[0] != "_"}
+    task = kinds[name](**settings)
+    task.load_state_dict(checkpoint["state_dict"])
+    return Predictor(task, device)
 
 
-def _subclasses(kind: type[VisionTask]) -> list[type[VisionTask]]:
-    return [found for child in kind.__subclasses__() for found in (child, *_subclasses(child))]
+def _kinds(parent: type[VisionTask]) -> dict[str, type[VisionTask]]:
+    """Return every task that is known, by its name."""
+    children = {child.__name__: child for child in parent.__subclasses__()}
+    return children | {name: kind for child in children.values() for name, kind in _kinds(child).items()}
