@@ -29,7 +29,7 @@ class Backbone(nn.Module, ABC):
     """
 
     feature_specs: Mapping[str, FeatureSpec]
-    stage_parameters: Mapping[str, tuple[str, ...]]
+    stage_parameters: dict[str, tuple[str, ...]]
     input_convolution: str
     input_statistics: InputStatistics
 
@@ -40,14 +40,22 @@ class Backbone(nn.Module, ABC):
         self.in_channels = in_channels
         self.input_statistics = IMAGENET.for_channels(in_channels)
 
-    @abstractmethod
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Map (N, in_channels, H, W), normalised, to the features.
 
         Returns:
-            One (N, C, H / stride, W / stride), sides rounded up, for each of `feature_specs`, in the same
+            One (N, C, H / stride, W / stride), odd sides rounded up, for each of `feature_specs`, in their
             order.
+
+        Raises:
+            ValueError: The pictures have other channels, or are smaller than the network's stride.
         """
+        check_images(images, self.in_channels, max(spec.stride for spec in self.feature_specs.values()))
+        return self.compute_features(images)
+
+    @abstractmethod
+    def compute_features(self, images: Tensor) -> dict[str, Tensor]:
+        """Do what `forward` says; the pictures have been checked."""
 
 
 def check_features(wanted: Collection[str] | None, known: Collection[str]) -> tuple[str, ...]:
@@ -69,9 +77,7 @@ def check_features(wanted: Collection[str] | None, known: Collection[str]) -> tu
 def check_images(images: Tensor, in_channels: int, stride: int) -> None:
     """Raise a ValueError unless the pictures have the right channels and are no smaller than the stride."""
     if images.shape[1] != in_channels:
-        raise ValueError(
-            f"this backbone was built for {in_channels} channels, got pictures of {images.shape[1]}"
-        )
+        raise ValueError(f"this backbone was built for {in_channels} channels, got pictures of {images.shape[1]}")
     if images.shape[2] < stride or images.shape[3] < stride:
         raise ValueError(
             f"pictures must be at least {stride} pixels high and wide, the network's stride, "

@@ -67,9 +67,7 @@ TABLE_1 = {
 TOY = {"resnet10t": ResNetLayout("basic", (1, 1, 1, 1), stem="tiered", shortcut="average")}
 
 
-def _entries(
-    layouts: dict[str, ResNetLayout], paper: str, *, libraries: tuple[str, ...]
-) -> tuple[BackboneEntry, ...]:
+def _entries(layouts: dict[str, ResNetLayout], paper: str, *, libraries: tuple[str, ...]) -> tuple[BackboneEntry, ...]:
     return tuple(
         BackboneEntry(
             name,

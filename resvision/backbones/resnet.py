@@ -25,7 +25,7 @@ from typing import Literal, final, get_args
 
 from torch import Tensor, nn
 
-from resvision.backbones.base import Backbone, check_features, check_images
+from resvision.backbones.base import Backbone, check_features
 from resvision.backbones.family import ResNetLayout
 from resvision.features import FeatureSpec
 from resvision.layers.attention import EfficientChannelAttention, SqueezeExcitation
@@ -35,7 +35,7 @@ from resvision.layers.initialization import initialize_convolutions
 from resvision.layers.norms import Norm, NormFactory, norm_factory
 from resvision.layers.residual import BasicBlock, BlockStyle, Bottleneck, PlainBlock
 from resvision.layers.shortcuts import ZeroPadShortcut, average_shortcut, projection_shortcut
-from resvision.layers.stems import Stem, stem_convolution, stem_pool, stem_stride
+from resvision.layers.stems import Stem, StemPool, stem_convolution, stem_pool, stem_stride
 
 __all__ = ["OutputStride", "ResNet"]
 
@@ -80,17 +80,11 @@ class ResNet(Backbone):
         super().__init__(in_channels)
         check_choice("output_stride", output_stride, get_args(OutputStride))
         stem = stem or layout.stem
+        pool: StemPool = "none" if stem == "cifar" else layout.pool
         style = _style(layout, norm or layout.norm)
         channels, stride = layout.channels[0], stem_stride(stem)
-        pooled = stem != "cifar"
-        stages = tuple(_stages(layout, stride * 2 if pooled else stride, output_stride, drop_path))
+        stages = tuple(_stages(layout, stride if pool == "none" else stride * 2, output_stride, drop_path))
         wanted = check_features(out_features, ("stem", *(stage.feature for stage in stages)))
-        self.stage_parameters = {"stem": ("conv1.", "bn1.")} | {
-            stage.feature: ("maxpool.", f"{stage.module}.")
-            if stage.module == "layer1"
-            else (f"{stage.module}.",)
-            for stage in stages
-        }
 
         self.conv1 = stem_convolution(stem, in_channels, channels, norm=style.norm)
         self.input_convolution = "conv1" if isinstance(self.conv1, nn.Conv2d) else "conv1.0"
@@ -98,33 +92,30 @@ class ResNet(Backbone):
         self.act1 = nn.ReLU(inplace=True)
         specs = {"stem": FeatureSpec(channels, stride)}
         if wanted != ("stem",):
-            self.maxpool = (
-                stem_pool(layout.pool, channels, norm=style.norm, antialias=layout.antialias)
-                if pooled
-                else nn.Identity()
-            )
+            self.maxpool = stem_pool(pool, channels, norm=style.norm, antialias=layout.antialias)
         for stage in stages:
             if wanted[-1] in specs:
                 break
             self.add_module(stage.module, _build_stage(layout, stage, style))
             specs[stage.feature] = FeatureSpec(stage.out_channels, stage.stride)
         self.feature_specs = {name: specs[name] for name in wanted}
-        self._modules_by_feature = tuple((s.feature, s.module) for s in stages if s.feature in specs)
-        self._stride = max(spec.stride for spec in specs.values())
+        self.stage_parameters = {"stem": ("conv1.", "bn1.")}
+        self.stage_parameters |= {stage.feature: (f"{stage.module}.",) for stage in stages}
+        self.stage_parameters["stage1"] += ("maxpool.",)  # in table 1, too, the pool is part of conv2_x
+        self._built = tuple((stage.feature, stage.module) for stage in stages if stage.feature in specs)
         initialize_convolutions(self)
         if zero_init_residual:
             _zero_last_norms(self)
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Compute the features, (N, in_channels, H, W) to one (N, C, H / stride, W / stride) each."""
-        check_images(images, self.in_channels, self._stride)
+    def compute_features(self, images: Tensor) -> dict[str, Tensor]:
+        """Run the stem and the stages, and keep the maps that are wanted."""
         features = {}
         x = self.act1(self.bn1(self.conv1(images)))
         if "stem" in self.feature_specs:
             features["stem"] = x
-        if self._modules_by_feature:
+        if self._built:
             x = self.maxpool(x)
-        for name, module in self._modules_by_feature:
+        for name, module in self._built:
             x = getattr(self, module)(x)
             if name in self.feature_specs:
                 features[name] = x
@@ -194,9 +185,7 @@ def _build_stage(layout: ResNetLayout, stage: _Stage, style: BlockStyle) -> nn.S
     in_channels, step, dilation = stage.in_channels, stage.step, stage.dilation
     for rate in stage.drop_path:
         if layout.block == "plain":
-            block: nn.Module = PlainBlock(
-                in_channels, stage.width, stride=step, dilation=dilation, norm=style.norm
-            )
+            block: nn.Module = PlainBlock(in_channels, stage.width, stride=step, dilation=dilation, norm=style.norm)
         else:
             block = _RESIDUAL[layout.block](
                 in_channels,

@@ -39,9 +39,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         content = _read(path)
     except Exception as error:  # damaged bytes make the readers raise almost anything
         if isinstance(error, pickle.UnpicklingError) or "allow_pickle" in str(error):
-            reason = (
-                "holds something else than tensors, which could run code; save a plain state dict instead"
-            )
+            reason = "holds something else than tensors, which could run code; save a plain state dict instead"
         else:
             reason = f"is damaged or cut short ({path.stat().st_size} bytes); fetch or copy it again"
         raise ValueError(f"{path} {reason}") from error
@@ -62,7 +60,5 @@ def _find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(
-            f"{path} holds no weights: a dict of tensors was expected, by itself or under 'state_dict'"
-        )
+        raise ValueError(f"{path} holds no weights: a dict of tensors was expected, by itself or under 'state_dict'")
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}

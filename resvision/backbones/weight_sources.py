@@ -73,8 +73,7 @@ def _check_published(tag: str, published: list[str], *, entry: BackboneEntry, li
         near = get_close_matches(tag, published, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
-            f"{library} has no weights {tag!r} for {entry.name}; {hint}"
-            f"there are {', '.join(published) or 'none'}"
+            f"{library} has no weights {tag!r} for {entry.name}; {hint}there are {', '.join(published) or 'none'}"
         )
 
 

@@ -110,9 +110,7 @@ def _of_backbone(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tens
     left_over = (*_HEADS, *chain.from_iterable(unbuilt))
     names = (name for name in state if name.startswith(prefix))
     return {
-        name.removeprefix(prefix): state[name]
-        for name in names
-        if not name.removeprefix(prefix).startswith(left_over)
+        name.removeprefix(prefix): state[name] for name in names if not name.removeprefix(prefix).startswith(left_over)
     }
 
 

@@ -45,9 +45,7 @@ class InputStatistics:
         if channels == 1:
             return InputStatistics((sum(self.mean) / known,), (sum(self.std) / known,))
         turns = range(channels)
-        return InputStatistics(
-            tuple(self.mean[i % known] for i in turns), tuple(self.std[i % known] for i in turns)
-        )
+        return InputStatistics(tuple(self.mean[i % known] for i in turns), tuple(self.std[i % known] for i in turns))
 
 
 IMAGENET = InputStatistics(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

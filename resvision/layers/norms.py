@@ -46,9 +46,7 @@ class FrozenBatchNorm2d(nn.Module):
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        state_dict.pop(
-            prefix + "num_batches_tracked", None
-        )  # counts batches seen in training; nothing to count here
+        state_dict.pop(prefix + "num_batches_tracked", None)  # counts batches seen in training; nothing to count here
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 

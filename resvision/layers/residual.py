@@ -151,9 +151,7 @@ class Bottleneck(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = style.norm(width)
         self.act1 = nn.ReLU(inplace=True)
-        self.conv2 = conv3x3(
-            width, width, stride=1 if blur else stride, dilation=dilation[0], groups=style.groups
-        )
+        self.conv2 = conv3x3(width, width, stride=1 if blur else stride, dilation=dilation[0], groups=style.groups)
         self.bn2 = style.norm(width)
         self.act2 = nn.ReLU(inplace=True)
         self.aa = blur

@@ -10,13 +10,9 @@ from resvision.layers.norms import NormFactory
 __all__ = ["ZeroPadShortcut", "average_shortcut", "projection_shortcut"]
 
 
-def projection_shortcut(
-    in_channels: int, out_channels: int, *, stride: int, norm: NormFactory
-) -> nn.Sequential:
+def projection_shortcut(in_channels: int, out_channels: int, *, stride: int, norm: NormFactory) -> nn.Sequential:
     """Build option B: a 1x1 convolution, strided, and a norm."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), norm(out_channels)
-    )
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), norm(out_channels))
 
 
 def average_shortcut(

@@ -11,7 +11,7 @@ from resvision.layers.norms import NormFactory
 __all__ = ["Stem", "StemPool", "stem_convolution", "stem_pool", "stem_stride"]
 
 Stem = Literal["imagenet", "cifar", "deep", "tiered"]
-StemPool = Literal["max", "convolution"]
+StemPool = Literal["max", "convolution", "none"]
 
 
 def stem_stride(stem: Stem) -> int:
@@ -55,12 +55,14 @@ def stem_pool(pool: StemPool, channels: int, *, norm: NormFactory, antialias: bo
     """Build what halves the stem's map: (N, channels, H, W) to (N, channels, H / 2, W / 2).
 
     Args:
-        pool: `max`, 3x3 (He et al. 2015, table 1), or `convolution`, a strided 3x3 with norm and rectifier
-            (Bello et al. 2021, arXiv:2103.07579).
+        pool: `max`, 3x3 (He et al. 2015, table 1); `convolution`, a strided 3x3 with norm and rectifier
+            (Bello et al. 2021, arXiv:2103.07579); or `none`, which keeps the size.
         channels: Width of the stem.
         norm: Builds the norm of the convolution.
         antialias: Take the maximum at stride 1 and subsample by a blur.
     """
+    if pool == "none":
+        return nn.Identity()
     if pool == "convolution":
         return nn.Sequential(
             nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False),

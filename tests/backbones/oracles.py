@@ -1,0 +1,86 @@
+"""The third-party models that ours are compared with, and toy twins of deep entries."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, cast
+
+import timm
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model, list_models
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from resvision.backbones import Backbone, BackboneEntry, get_entry
+from resvision.backbones.family import ResNetLayout
+
+
+def toy(name: str) -> BackboneEntry:
+    """Return an entry with every kind of block that it has, but few and narrow ones."""
+    entry = get_entry(name)
+    if not isinstance(entry.layout, ResNetLayout):
+        return entry
+    depths, channels = toy_sizes(entry.layout)
+    return replace(entry, layout=replace(entry.layout, depths=depths, channels=channels))
+
+
+def toy_sizes(layout: ResNetLayout) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return depths and widths of the toy; the stem keeps its width, as timm's cannot be changed."""
+    stages = len(layout.depths)
+    return (2,) + (1,) * (stages - 1), layout.channels[:1] + (32,) * (stages - 1)
+
+
+@cache
+def published(library: str) -> frozenset[str]:
+    """Name the models of a library."""
+    return frozenset(timm.list_models() if library == "timm" else list_models())
+
+
+def timm_model(name: str, **options: Any) -> nn.Module:
+    """Build timm's model."""
+    return randomized(timm.create_model(name, **options))
+
+
+def timm_toy(name: str, **options: Any) -> nn.Module:
+    """Build timm's model as narrow and shallow as `toy` builds ours."""
+    layout = get_entry(name).layout
+    assert isinstance(layout, ResNetLayout)
+    depths, channels = toy_sizes(layout)
+    return timm_model(name, layers=depths, channels=channels, **options)
+
+
+def torchvision_model(name: str) -> nn.Module:
+    return randomized(get_model(name, weights=None))
+
+
+def randomized(model: nn.Module) -> nn.Module:
+    """Give every norm its own scale, shift and statistics, so that none can be left out unseen."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
+            nn.init.uniform_(module.weight, 0.5, 1.0)
+            nn.init.normal_(module.bias, std=0.1)
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+def timm_features(model: nn.Module, images: Tensor) -> list[Tensor]:
+    features: list[Tensor] = cast("Any", model).forward_intermediates(images, intermediates_only=True)
+    return features
+
+
+def torchvision_features(model: nn.Module, images: Tensor) -> list[Tensor]:
+    nodes = {"relu": "stem"} | {f"layer{i}": f"stage{i}" for i in range(1, 5)}
+    return list(create_feature_extractor(model, nodes)(images).values())
+
+
+def assert_same_features(ours: Backbone, images: Tensor, expected: Sequence[Tensor], *, atol: float) -> None:
+    """Compare every feature map; the tolerance is absolute, as parity is a matter of the same operations."""
+    with torch.no_grad():
+        features = ours(images)
+    assert len(features) == len(expected)
+    for feature, other in zip(features.values(), expected, strict=True):
+        torch.testing.assert_close(feature, other, rtol=0, atol=atol)
