@@ -33,9 +33,7 @@ def cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_
     return _negative_log_likelihood(logits, target, valid).sum() / valid.sum().clamp_min(1)
 
 
-def focal_loss(
-    logits: Tensor, target: Tensor, *, gamma: float = 2.0, ignore_index: int = IGNORE_INDEX
-) -> Tensor:
+def focal_loss(logits: Tensor, target: Tensor, *, gamma: float = 2.0, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Average the cross-entropy over the pixels, each weighted by (1 - probability of the truth) ** gamma.
 
     Lin et al. 2017, Focal Loss for Dense Object Detection (arXiv:1708.02002), equation 4. The paper's classes

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import final
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from resvision.backbones import Backbone
 from resvision.decoders import UNetDecoder
@@ -45,17 +46,24 @@ class ResUNet(nn.Module):
         torch.Size([1, 11, 359, 480])
     """
 
-    def __init__(
-        self, backbone: Backbone, num_classes: int, *, decoder_widths: Sequence[int] | None = None
-    ) -> None:
+    def __init__(self, backbone: Backbone, num_classes: int, *, decoder_widths: Sequence[int] | None = None) -> None:
         super().__init__()
         self.normalization = InputNormalization(backbone.input_statistics)
         self.backbone = backbone
         self.decoder = UNetDecoder(backbone.feature_specs, widths=decoder_widths)
         self.head = SegmentationHead(self.decoder.out_channels, num_classes)
+        self.least_side = max(spec.stride for spec in backbone.feature_specs.values())
 
     def forward(self, images: Tensor) -> Tensor:
         """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to logits (N, num_classes, H, W)."""
-        features = self.backbone(self.normalization(images))
-        logits: Tensor = self.head(self.decoder(features), images.shape[-2:])
+        x = self.normalization(images)
+        height, width = x.shape[-2:]
+        below, beside = max(self.least_side - height, 0), max(self.least_side - width, 0)
+        if below or beside:
+            # A backbone refuses pictures below its stride; the last row and column go on instead.
+            return self._segment(F.pad(x, (0, beside, 0, below), mode="replicate"))[..., :height, :width]
+        return self._segment(x)
+
+    def _segment(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.decoder(self.backbone(x)), x.shape[-2:])
         return logits

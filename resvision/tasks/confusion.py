@@ -43,9 +43,7 @@ class SegmentationScores(NamedTuple):
         iou = hit / (true + predicted - hit)
         dice = 2 * hit / (true + predicted)
         total = true.sum()
-        return SegmentationScores(
-            iou, dice, true / total, iou.nanmean(), dice.nanmean(), counts.trace() / total
-        )
+        return SegmentationScores(iou, dice, true / total, iou.nanmean(), dice.nanmean(), counts.trace() / total)
 
 
 @final

@@ -67,9 +67,7 @@ class SegmentationTask(VisionTask):
                 f"segmentation tells 2 to {IGNORE_INDEX} classes apart, got {len(class_names)}; "
                 "the background is a class too"
             )
-        encoder = create_backbone(
-            backbone, weights=weights, in_channels=in_channels, **(backbone_options or {})
-        )
+        encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
         self._input_statistics = encoder.input_statistics
         self.model = ResUNet(encoder, len(class_names), decoder_widths=decoder_widths)
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
@@ -97,7 +95,8 @@ class SegmentationTask(VisionTask):
     def evaluate(self, batch: SegmentationBatch) -> None:
         """Count the pixels of a batch."""
         logits, mask = self(batch["image"]), batch["mask"]
-        self.evaluation_loss.update(self.loss(logits, mask), weight=len(mask))
+        # Each picture counts once, in a last batch that is smaller too; torchmetrics ignores weights here.
+        self.evaluation_loss.update(self.loss(logits, mask).expand(len(mask)))
         self.confusion.update(logits.argmax(dim=1), mask)
 
     def scores(self) -> Mapping[str, float]:

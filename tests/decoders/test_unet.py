@@ -62,16 +62,13 @@ def test_unet_decoder__every_feature_and_parameter_takes_part() -> None:
 def test_unet_decoder__keeps_channels_last() -> None:
     decoder = UNetDecoder(SPECS).to(memory_format=torch.channels_last)
     features = {
-        name: feature.contiguous(memory_format=torch.channels_last)
-        for name, feature in _features(16, 24).items()
+        name: feature.contiguous(memory_format=torch.channels_last) for name, feature in _features(16, 24).items()
     }
     assert decoder(features).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_unet_decoder__refuses_another_number_of_widths() -> None:
-    with pytest.raises(
-        ValueError, match=r"widths must hold 2 numbers, one per step from stride 8 to 2, got \[4\]"
-    ):
+    with pytest.raises(ValueError, match=r"widths must hold 2 numbers, one per step from stride 8 to 2, got \[4\]"):
         UNetDecoder(SPECS, widths=[4])
 
 

@@ -25,9 +25,14 @@ def test_resunet__returns_the_size_of_the_pictures(model: ResUNet, height: int, 
     assert model(_pictures(height, width)).shape == (2, 4, height, width)
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (3, 2)])
-def test_resunet__adds_no_lower_limit_to_the_backbones_own(height: int, width: int) -> None:
-    assert ResUNet(ToyBackbone(), 4).eval()(_pictures(height, width)).shape == (2, 4, height, width)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 70), (40, 31)])
+def test_resunet__continues_the_edge_of_pictures_below_the_backbones_stride(
+    model: ResUNet, height: int, width: int
+) -> None:
+    pictures = _pictures(height, width)
+    rows, columns = torch.arange(max(height, 32)), torch.arange(max(width, 32))
+    larger = pictures[:, :, rows.clamp(max=height - 1)][:, :, :, columns.clamp(max=width - 1)]
+    torch.testing.assert_close(model(pictures), model(larger)[:, :, :height, :width])
 
 
 def test_resunet__sees_the_same_picture_in_every_type(model: ResUNet) -> None:
@@ -54,9 +59,7 @@ def test_resunet__takes_other_numbers_of_channels() -> None:
 def test_resunet__trains_every_parameter_with_one_picture() -> None:
     model = ResUNet(create_backbone(SMALL), 4).train()
     model(_pictures(65, 96, count=1)).square().mean().backward()
-    untouched = [
-        name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()
-    ]
+    untouched = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert untouched == []
 
 
@@ -78,9 +81,7 @@ def test_resunet__keeps_channels_last() -> None:
 
 def test_resunet__is_exported_for_any_size(model: ResUNet) -> None:
     batch, height, width = torch.export.Dim("batch", min=1), torch.export.Dim.AUTO, torch.export.Dim.AUTO
-    program = torch.export.export(
-        model, (_pictures(64, 96),), dynamic_shapes=({0: batch, 2: height, 3: width},)
-    )
+    program = torch.export.export(model, (_pictures(64, 96),), dynamic_shapes=({0: batch, 2: height, 3: width},))
     pictures = _pictures(83, 71, count=3)
     torch.testing.assert_close(program.module()(pictures), model(pictures), rtol=1e-4, atol=1e-4)
 

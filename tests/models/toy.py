@@ -18,6 +18,6 @@ class ToyBackbone(Backbone):
         self.stage_parameters = {"stem": ("stem.",), "stage1": ("stage1.",)}
         self.input_convolution = "stem.conv"
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def compute_features(self, images: Tensor) -> dict[str, Tensor]:
         stem = self.stem(images)
         return {"stem": stem, "stage1": self.stage1(stem)}

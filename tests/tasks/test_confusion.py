@@ -48,9 +48,7 @@ def test_confusion__equals_torchmetrics_and_smp() -> None:
     torch.testing.assert_close(scores.iou.float(), jaccard)
     torch.testing.assert_close(scores.dice.float(), dice)
     torch.testing.assert_close(scores.pixel_accuracy.float(), accuracy)
-    counts = smp.metrics.get_stats(
-        prediction, target.long(), mode="multiclass", num_classes=5, ignore_index=255
-    )
+    counts = smp.metrics.get_stats(prediction, target.long(), mode="multiclass", num_classes=5, ignore_index=255)
     summed = [count.sum(dim=0, keepdim=True) for count in counts]
     macro = smp.metrics.iou_score(*summed, reduction="macro")
     torch.testing.assert_close(scores.mean_iou.float(), macro)
@@ -110,7 +108,7 @@ def _count_my_half(rank: int, rendezvous: str, answers: str) -> None:
 
 @pytest.mark.slow
 def test_confusion__is_summed_over_processes(tmp_path: Path) -> None:
-    spawn(_count_my_half, (str(tmp_path / "rendezvous"), str(tmp_path)), nprocs=2)
+    spawn(_count_my_half, (str(tmp_path / "rendezvous"), str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
     torch.manual_seed(0)
     expected = tuple(_scores(*_split(4), 4))
     for rank in range(2):

@@ -1,0 +1,74 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch.optim import SGD
+
+from resvision.tasks import WarmupCosine
+
+
+def _optimizer(lr: float = 2.0) -> SGD:
+    return SGD(torch.nn.Linear(1, 1).parameters(), lr=lr)
+
+
+def _rates(schedule: WarmupCosine, steps: int) -> list[float]:
+    rates = []
+    for _ in range(steps):
+        rates.append(float(schedule.optimizer.param_groups[0]["lr"]))
+        schedule.optimizer.step()
+        schedule.step()
+    return rates
+
+
+def test_warmup_cosine__rises_in_a_line_and_falls_along_half_a_cosine() -> None:
+    schedule = WarmupCosine(_optimizer(), total_steps=12, warmup=0.25)
+    rising = [2 / 4, 4 / 4, 6 / 4]
+    falling = [1 + math.cos(math.pi * i / 9) for i in range(9)]
+    assert _rates(schedule, 12) == pytest.approx(rising + falling)
+    assert schedule.get_last_lr() == pytest.approx([0.0])
+    assert _rates(schedule, 3) == [0.0, 0.0, 0.0]
+
+
+def test_warmup_cosine__falls_from_the_start_without_a_warmup() -> None:
+    schedule = WarmupCosine(_optimizer(), total_steps=4, warmup=0.0)
+    assert _rates(schedule, 4) == pytest.approx([1 + math.cos(math.pi * i / 4) for i in range(4)])
+
+
+def test_warmup_cosine__keeps_the_ratio_of_parameter_groups() -> None:
+    groups: list[dict[str, Any]] = [{"params": torch.zeros(1)}, {"params": torch.zeros(1), "lr": 0.5}]
+    optimizer = SGD(groups, lr=2.0)
+    schedule = WarmupCosine(optimizer, total_steps=10)
+    for _ in range(10):
+        rates = [group["lr"] for group in optimizer.param_groups]
+        assert rates[1] == pytest.approx(rates[0] / 4)
+        optimizer.step()
+        schedule.step()
+
+
+def test_warmup_cosine__is_told_the_length_later() -> None:
+    schedule = WarmupCosine(_optimizer(), warmup=0.25)
+    schedule.run_for(12)
+    assert _rates(schedule, 12) == pytest.approx(_rates(WarmupCosine(_optimizer(), total_steps=12, warmup=0.25), 12))
+
+
+def test_warmup_cosine__follows_what_a_continued_run_is_told() -> None:
+    first = WarmupCosine(_optimizer(), total_steps=10, warmup=0.2)
+    _rates(first, 6)
+    longer = WarmupCosine(_optimizer(lr=3.0), total_steps=20, warmup=0.1)
+    longer.load_state_dict(first.state_dict())
+    expected = _rates(WarmupCosine(_optimizer(lr=3.0), total_steps=20, warmup=0.1), 20)
+    assert _rates(longer, 14) == pytest.approx(expected[6:])
+
+
+def test_warmup_cosine__says_that_it_does_not_know_the_length() -> None:
+    schedule = WarmupCosine(_optimizer())
+    schedule.optimizer.step()
+    with pytest.raises(ValueError, match="give total_steps"):
+        schedule.step()
+
+
+@pytest.mark.parametrize("warmup", [-0.1, 1.0, 5.0])
+def test_warmup_cosine__refuses_a_warmup_that_is_no_part(warmup: float) -> None:
+    with pytest.raises(ValueError, match=f"from 0 to below 1, got {warmup}"):
+        WarmupCosine(_optimizer(), total_steps=10, warmup=warmup)

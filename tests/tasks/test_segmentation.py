@@ -1,0 +1,327 @@
+"""Driven by Lightning's trainer on a split of 6 pictures; scores are compared with a computation by hand."""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import ReduceLROnPlateau as MonitoredPlateau
+from torch import Tensor
+from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+from torch.utils.data import DataLoader
+
+from resvision.batch import SegmentationBatch
+from resvision.losses import cross_entropy, dice_loss
+from resvision.tasks import SegmentationTask, WarmupCosine, parameter_groups
+
+NAMES = ["sky", "road", "car"]
+
+
+def _split(count: int = 6, classes: int = 2) -> list[dict[str, Tensor]]:
+    """Pictures whose brightness is their class, with a border of ignored pixels; by default without a car."""
+    samples = []
+    for index in range(count):
+        mask = torch.randint(0, classes, (4, 4)).repeat_interleave(4, 0).repeat_interleave(4, 1)
+        image = (mask * 100 + torch.randint(0, 50, mask.shape)).expand(3, -1, -1)
+        mask[0] = 255
+        samples.append({"image": image.byte(), "mask": mask.byte(), "index": torch.tensor(index)})
+    return samples
+
+
+def _loader(batch_size: int = 2, **arguments: Any) -> DataLoader[dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        torch.manual_seed(int(generator.initial_seed()))
+        return DataLoader(_split(**arguments), batch_size)  # type: ignore[arg-type]
+
+
+def _task(**arguments: Any) -> SegmentationTask:
+    arguments = {"backbone": "toy", "decoder_widths": [8]} | arguments
+    return SegmentationTask(NAMES, **arguments)
+
+
+def _trainer(folder: Path, **arguments: Any) -> Trainer:
+    defaults: dict[str, Any] = {
+        "max_epochs": 1,
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "log_every_n_steps": 1,
+        "default_root_dir": folder,
+    }
+    return Trainer(**(defaults | arguments))
+
+
+class Recorder(Callback):
+    """Keeps what each training step leaves behind."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.logged: list[float | None] = []
+        self.rates: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.losses.append(outputs["loss"].item())
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        logged = trainer.callback_metrics.get("train/loss")
+        self.logged.append(None if logged is None else logged.item())
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Callable[..., tuple[SegmentationTask, Trainer, Recorder]]:
+    def run(task: SegmentationTask, **arguments: Any) -> tuple[SegmentationTask, Trainer, Recorder]:
+        recorder = Recorder()
+        trainer = _trainer(tmp_path, callbacks=[recorder], **arguments)
+        trainer.fit(task, _loader(), _loader())
+        return task, trainer, recorder
+
+    return run
+
+
+Train = Callable[..., tuple[SegmentationTask, Trainer, Recorder]]
+
+
+def test_segmentation__learns_what_can_be_learnt(train: Train) -> None:
+    task, trainer, _ = train(_task(optimizer=partial(AdamW, lr=0.01)), max_epochs=25)
+    assert trainer.callback_metrics["val/miou"].item() > 0.9
+    assert task.image_size == (16, 16)
+
+
+def test_segmentation__scores_equal_a_hand_computation_over_the_split(tmp_path: Path) -> None:
+    task = _task().eval()
+    (logged,) = _trainer(tmp_path).validate(task, _loader(batch_size=4), verbose=False)
+    pictures = _split_batch()
+    with torch.no_grad():
+        logits = task(pictures["image"])
+    mask, found = pictures["mask"], logits.argmax(dim=1)
+    counts = mask != 255
+    both = [((found == k) & (mask == k)).sum().item() for k in range(3)]
+    true = [(mask == k).sum().item() for k in range(3)]
+    predicted = [((found == k) & counts).sum().item() for k in range(3)]
+    iou = [both[k] / (true[k] + predicted[k] - both[k]) for k in range(2)]
+    dice = [2 * both[k] / (true[k] + predicted[k]) for k in range(2)]
+    assert logged["val/iou/sky"] == pytest.approx(iou[0])
+    assert logged["val/iou/road"] == pytest.approx(iou[1])
+    assert logged["val/iou/car"] != logged["val/iou/car"]  # no car in the split: nan
+    assert logged["val/miou"] == pytest.approx(sum(iou) / 2)
+    assert logged["val/dice"] == pytest.approx(sum(dice) / 2)
+    assert logged["val/pixel_accuracy"] == pytest.approx(sum(both) / counts.sum().item())
+    # The loss is the mean over pictures of what each batch gave: 4 and 2 pictures.
+    first, second = (_loss(logits[part], mask[part]) for part in (slice(4), slice(4, 6)))
+    assert logged["val/loss"] == pytest.approx((4 * first + 2 * second) / 6)
+    overall = {"val/loss", "val/miou", "val/dice", "val/pixel_accuracy"}
+    assert set(logged) == overall | {"val/iou/sky", "val/iou/road", "val/iou/car"}
+
+
+def _split_batch() -> SegmentationBatch:
+    (batch,) = _loader(batch_size=6)
+    return SegmentationBatch(image=batch["image"], mask=batch["mask"], index=batch["index"])
+
+
+def _loss(logits: Tensor, mask: Tensor) -> float:
+    return (cross_entropy(logits, mask) + dice_loss(logits, mask)).item()
+
+
+def test_segmentation__tests_as_it_validates(tmp_path: Path) -> None:
+    task = _task()
+    (val,) = _trainer(tmp_path).validate(task, _loader(), verbose=False)
+    (test,) = _trainer(tmp_path).test(task, _loader(), verbose=False)
+    renamed = {name.replace("val/", "test/"): value for name, value in val.items()}
+    assert test == pytest.approx(renamed, nan_ok=True)
+
+
+def test_segmentation__begins_each_evaluation_anew(tmp_path: Path) -> None:
+    task, trainer = _task(), _trainer(tmp_path)
+    first = trainer.validate(task, _loader(), verbose=False)
+    trainer.validate(task, _loader(classes=3, count=4), verbose=False)
+    assert trainer.validate(task, _loader(), verbose=False)[0] == pytest.approx(first[0], nan_ok=True)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_segmentation__clips_gradients(train: Train, precision: str, fused: bool, algorithm: str) -> None:
+    optimizer = partial(SGD, lr=1.0, fused=fused)
+    task = _task(optimizer=optimizer)
+    before = copy.deepcopy(task)
+    train(task, precision=precision, gradient_clip_val=1e-3, gradient_clip_algorithm=algorithm, max_steps=1)
+    moves = [(a - b).detach().flatten() for a, b in zip(task.parameters(), before.parameters(), strict=True)]
+    moved = torch.cat(moves)
+    size = moved.norm() if algorithm == "norm" else moved.abs().max()
+    # At a learning rate of 1 the step is the gradient; without clipping it is hundreds of times as long.
+    assert size.item() == pytest.approx(1e-3, rel=0.05)
+
+
+def test_segmentation__logs_the_mean_loss_every_n_steps(train: Train) -> None:
+    _, _, recorder = train(_task(), max_epochs=2, log_every_n_steps=2)
+    losses, logged = recorder.losses, recorder.logged
+    assert len(losses) == 6
+    expected = [
+        None,
+        None,
+        sum(losses[0:2]) / 2,
+        sum(losses[0:2]) / 2,
+        sum(losses[2:4]) / 2,
+        sum(losses[2:4]) / 2,
+    ]
+    assert logged == pytest.approx(expected)
+
+
+def test_segmentation__logs_over_accumulated_batches(train: Train) -> None:
+    _, trainer, recorder = train(_task(), accumulate_grad_batches=3)
+    assert trainer.global_step == 1
+    assert recorder.logged == [None, None, None]
+    # Lightning hands on each loss divided by the number of batches; the mean of the losses is their sum.
+    assert trainer.callback_metrics["train/loss"].item() == pytest.approx(sum(recorder.losses))
+
+
+def test_segmentation__steps_the_warmup_cosine_every_optimiser_step(train: Train) -> None:
+    task = _task(optimizer=partial(SGD, lr=2.0), scheduler=partial(WarmupCosine, warmup=0.5))
+    _, _, recorder = train(task, max_epochs=4, accumulate_grad_batches=3)
+    # Four steps of three batches, two of them rising; a rate is seen after the schedule moved on.
+    expected = [2 / 3, 2 / 3, 4 / 3, 4 / 3, 4 / 3, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 0.0]
+    assert recorder.rates == pytest.approx(expected)
+
+
+def test_segmentation__says_that_a_warmup_cosine_needs_an_end(train: Train) -> None:
+    with pytest.raises(ValueError, match="WarmupCosine needs a run with an end: set trainer"):
+        train(_task(scheduler=WarmupCosine), max_epochs=-1)
+
+
+def test_segmentation__steps_other_schedules_every_epoch(train: Train) -> None:
+    task = _task(optimizer=partial(SGD, lr=2.0), scheduler=partial(StepLR, step_size=1, gamma=0.5))
+    _, _, recorder = train(task, max_epochs=2)
+    assert recorder.rates == pytest.approx([2.0, 2.0, 1.0, 1.0, 1.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "monitor"),
+    [
+        (partial(ReduceLROnPlateau, mode="min"), "val/loss"),
+        (partial(ReduceLROnPlateau, mode="max"), "val/miou"),
+        (partial(MonitoredPlateau, monitor="val/dice", mode="max"), "val/dice"),
+    ],
+)
+def test_segmentation__lets_a_plateau_watch_what_its_mode_can_improve(
+    train: Train, scheduler: Any, monitor: str
+) -> None:
+    _, trainer, _ = train(_task(scheduler=scheduler))
+    assert trainer.lr_scheduler_configs[0].monitor == monitor
+    assert trainer.lr_scheduler_configs[0].interval == "epoch"
+
+
+def test_parameter_groups__decay_neither_norms_nor_biases() -> None:
+    task = _task()
+    decay, rest = parameter_groups(task)
+    names = {parameter: name for name, parameter in task.named_parameters()}
+    assert rest["weight_decay"] == 0.0
+    assert "weight_decay" not in decay
+    assert all("bn" in names[p] or names[p].endswith("bias") or ".1." in names[p] for p in rest["params"])
+    assert {names[p].rsplit(".", 1)[1] for p in decay["params"]} == {"weight"}
+    assert len(decay["params"]) + len(rest["params"]) == len(names)
+
+
+def test_segmentation__reports_a_table(tmp_path: Path) -> None:
+    task = _task()
+    assert task.report() == "nothing was evaluated yet"
+    (logged,) = _trainer(tmp_path).validate(task, _loader(), verbose=False)
+    header, sky, road, car, mean, accuracy = task.report().splitlines()
+    assert header.split() == ["class", "IoU", "Dice", "pixels"]
+    name, iou, _, share = sky.split()
+    assert name == "sky"
+    assert float(iou) == pytest.approx(logged["val/iou/sky"], abs=5e-4)
+    assert float(share[:-1]) + float(road.split()[-1][:-1]) == pytest.approx(100, abs=0.02)
+    assert car.split() == ["car", "-", "-", "0.00%"]
+    assert float(mean.split()[1]) == pytest.approx(logged["val/miou"], abs=5e-4)
+    assert float(accuracy.split()[-1]) == pytest.approx(logged["val/pixel_accuracy"], abs=5e-4)
+    assert len({len(line) for line in (header, sky, road, car)}) == 1
+
+
+def _saved(task: SegmentationTask, folder: Path) -> Path:
+    trainer = _trainer(folder)
+    trainer.fit(task, _loader(), _loader())
+    path = folder / "task.ckpt"
+    trainer.save_checkpoint(path)
+    return path
+
+
+def test_segmentation__checkpoint_is_plain_data_that_tells_its_use(tmp_path: Path) -> None:
+    path = _saved(_task(scheduler=WarmupCosine), tmp_path)
+    said = torch.load(path, weights_only=True)["resvision"]
+    assert said["task"] == "SegmentationTask"
+    assert said["class_names"] == NAMES
+    assert said["image_size"] == [16, 16]
+    assert said["input_statistics"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    assert (said["backbone"], said["weights"], said["in_channels"]) == ("toy", None, 3)
+
+
+def test_segmentation__comes_back_from_its_checkpoint_alone(tmp_path: Path) -> None:
+    task = _task(losses={"focal": 2.0}, backbone_options={}, in_channels=3)
+    again = SegmentationTask.load_from_checkpoint(_saved(task, tmp_path)).eval()
+    pictures = _split_batch()["image"]
+    assert torch.equal(again(pictures), task.eval()(pictures))
+    assert again.class_names == tuple(NAMES)
+    assert again.image_size == (16, 16)
+    assert again.loss.weights == {"focal": 2.0}
+
+
+def test_segmentation__does_not_ask_again_for_the_first_weights(tmp_path: Path) -> None:
+    task = _task(backbone="resnet10t", decoder_widths=None)
+    weights = tmp_path / "weights.pth"
+    torch.save(task.model.backbone.state_dict(), weights)
+    path = _saved(_task(backbone="resnet10t", decoder_widths=None, weights=str(weights)), tmp_path)
+    weights.unlink()
+    again = SegmentationTask.load_from_checkpoint(path)
+    assert again.hparams["weights"] is None
+    assert torch.load(path, weights_only=True)["resvision"]["weights"] == str(weights)
+
+
+@pytest.mark.parametrize("names", [["sky", "road", "bus"], ["sky", "road"]])
+def test_segmentation__refuses_a_checkpoint_of_other_classes(tmp_path: Path, names: list[str]) -> None:
+    path = _saved(_task(), tmp_path)
+    with pytest.raises(ValueError, match=r"knows the classes sky, road, car, and this task sky, road"):
+        SegmentationTask.load_from_checkpoint(path, class_names=names)
+
+
+def test_segmentation__refuses_a_checkpoint_of_another_task(tmp_path: Path) -> None:
+    path = _saved(_task(), tmp_path)
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["resvision"]["task"] = "DetectionTask"
+    torch.save(checkpoint, path)
+    with pytest.raises(ValueError, match="is of a DetectionTask, and this is a SegmentationTask"):
+        SegmentationTask.load_from_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["road"], "2 to 255 classes apart, got 1; the background is a class too"),
+        ([str(i) for i in range(256)], "2 to 255 classes apart, got 256"),
+        (["road", "sky", "road"], "class names must differ, got 'road' more than once"),
+    ],
+)
+def test_segmentation__refuses_classes_that_cannot_be(names: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SegmentationTask(names, backbone="toy")
+
+
+def test_segmentation__names_the_nearest_of_a_mistyped_loss_and_backbone() -> None:
+    with pytest.raises(ValueError, match="did you mean 'dice'"):
+        _task(losses={"dise": 1.0})
+    with pytest.raises(ValueError, match="did you mean resnet18"):
+        _task(backbone="resnet_18")
+
+
+def test_segmentation__is_channels_last() -> None:
+    weight = _task().get_parameter("model.decoder.blocks.0.conv1.weight")
+    assert weight.is_contiguous(memory_format=torch.channels_last)
