@@ -11,8 +11,8 @@ from resvision.data.shapes import Shapes
 
 
 def _shapes(workers: int = 0, **options: Any) -> Shapes:
-    options = {"train_size": 21, "val_size": 5, "batch_size": 4, "augmentation": "strong"} | options
-    return Shapes(32, num_workers=workers, **options)
+    defaults: dict[str, Any] = {"train_size": 21, "val_size": 5, "batch_size": 4, "augmentation": "strong"}
+    return Shapes(32, num_workers=workers, **defaults | options)
 
 
 def _epochs(data: Shapes, *epochs: int) -> list[SegmentationBatch]:

@@ -1,9 +1,10 @@
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
 from lightning.fabric.utilities.data import _set_sampler_epoch
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from resvision.data.sampler import EpochSampler, SampleKey
 from resvision.data.seeding import fold
@@ -77,7 +78,7 @@ def test_sampler__refuses_more_processes_than_training_pictures() -> None:
 
 def test_lightning__sets_the_epoch_and_wraps_nothing() -> None:
     sampler = EpochSampler(8, shuffle=True, seed=0)
-    loader = DataLoader(list(range(8)), batch_size=2, sampler=sampler)  # type: ignore[arg-type]
+    loader: DataLoader[Any] = DataLoader(TensorDataset(torch.zeros(8)), batch_size=2, sampler=sampler)
     _set_sampler_epoch(loader, 5)
     assert sampler.epoch == 5
     assert isinstance(sampler, DistributedSampler)  # The class that Lightning leaves as it is.

@@ -1,0 +1,88 @@
+"""Pictures per second and core through reading, cropping to 224 and batching, against PIL with torchvision's v2.
+
+Both sides read the same generated JPEGs of 500x375 pixels in one process and one thread, take turns, and give uint8
+batches. Run by hand: `python benchmarks/loader.py`.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import albumentations
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from resvision.data.reading import read_image
+from resvision.data.seeding import fold
+from resvision.data.segmentation import SegmentationDataset, SegmentationSample
+from resvision.data.transforms import SegmentationTransform
+
+PICTURES = 256
+BATCH = 64
+ROUNDS = 5
+
+
+def write_pictures(folder: Path) -> list[Path]:
+    """Write smooth noise, which compresses to about 60 KB a picture, as photographs do."""
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{number}.jpg" for number in range(PICTURES)]
+    for path in paths:
+        coarse = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+        picture = cv2.resize(coarse, (500, 375), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return paths
+
+
+def ours(paths: list[Path]) -> Callable[[int], torch.Tensor]:
+    """Return what makes a batch with our reader, transform and collation."""
+    transform = SegmentationTransform(
+        [albumentations.RandomResizedCrop((224, 224)), albumentations.HorizontalFlip()], None
+    )
+    mask = np.zeros((375, 500), np.uint8)
+
+    def batch(start: int) -> torch.Tensor:
+        samples = []
+        for index in range(start, start + BATCH):
+            image, cut = transform(read_image(paths[index]), mask, seed=fold(0, index))
+            samples.append(SegmentationSample(image=image, mask=cut, index=index))
+        return SegmentationDataset.collate(samples)["image"]
+
+    return batch
+
+
+def pil_and_v2(paths: list[Path]) -> Callable[[int], torch.Tensor]:
+    """Return what makes a batch with PIL and torchvision's transforms."""
+    transform = v2.Compose([v2.RandomResizedCrop(224), v2.RandomHorizontalFlip(), v2.PILToTensor()])
+
+    def batch(start: int) -> torch.Tensor:
+        return torch.stack([transform(Image.open(path).convert("RGB")) for path in paths[start : start + BATCH]])
+
+    return batch
+
+
+def main() -> None:
+    """Measure both sides in turns and print the best round of each."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_pictures(Path(folder))
+        size = sum(path.stat().st_size for path in paths) / len(paths)
+        sides = {"ours": ours(paths), "PIL + torchvision v2": pil_and_v2(paths)}
+        best = dict.fromkeys(sides, 0.0)
+        for _ in range(ROUNDS):
+            for name, batch in sides.items():
+                begin = time.process_time()
+                for start in range(0, PICTURES, BATCH):
+                    assert batch(start).shape == (BATCH, 3, 224, 224)
+                best[name] = max(best[name], PICTURES / (time.process_time() - begin))
+    print(f"{PICTURES} JPEGs of 500x375, {size / 1024:.0f} KB each; best of {ROUNDS} rounds, one core")
+    for name, rate in best.items():
+        print(f"{name:>22}: {rate:6.0f} pictures/s   {rate / best['PIL + torchvision v2']:.2f} x")
+
+
+if __name__ == "__main__":
+    main()
