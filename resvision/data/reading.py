@@ -50,7 +50,7 @@ def read_image(path: Path, channels: Literal[1, 3] = 3) -> NDArray[Any]:
     with _opened(path) as file:
         data = file.read()
     _header(path, BytesIO(data))
-    colour = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
+    colour = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
     # The decoder's own words about a broken file would stand beside the error below, without the file's name.
     level = cv2.utils.logging.setLogLevel(0)
     try:
@@ -63,7 +63,8 @@ def read_image(path: Path, channels: Literal[1, 3] = 3) -> NDArray[Any]:
         raise _damaged(path)
     if image.dtype != np.uint8 and image.dtype != np.uint16:
         raise DataError(f"{path}: pixels of type {image.dtype}; save it with 8 or 16 bits for a channel")
-    return image if channels == 3 else image[..., None]
+    # Not IMREAD_COLOR_RGB: OpenCV 5.0 leaves a TIFF of 16 bits in the order of blue, green, red.
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 else image[..., None]
 
 
 def read_mask(path: Path) -> NDArray[Any]:
