@@ -1,10 +1,12 @@
 """A YAML builds the task through LightningCLI, and its checkpoint needs neither YAML nor weights afterwards."""
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LightningCLI
 
 from resvision.tasks import SegmentationTask, VisionTask, WarmupCosine
 from tests.tasks.test_segmentation import _loader
@@ -25,22 +27,21 @@ model:
 """
 
 
-class QuietCLI(LightningCLI):
-    """Only parses and builds."""
-
-    def before_instantiate_classes(self) -> None:
-        self.save_config_callback = None
+@pytest.fixture(autouse=True)
+def _no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LightningCLI warns when the process has arguments of its own."""
+    monkeypatch.setattr(sys, "argv", ["resvision"])
 
 
 def _build(folder: Path, *arguments: str) -> LightningCLI:
     config = folder / "config.yaml"
     config.write_text(YAML)
-    return QuietCLI(
+    return LightningCLI(
         VisionTask,
         subclass_mode_model=True,
         auto_configure_optimizers=False,
         run=False,
-        save_config_callback=SaveConfigCallback,
+        save_config_callback=None,
         args=["--config", str(config), *arguments],
     )
 
@@ -60,7 +61,7 @@ def test_task__is_built_from_short_names(tmp_path: Path) -> None:
     path = tmp_path / "task.ckpt"
     cli.trainer.save_checkpoint(path)
     torch.load(path, weights_only=True)
-    for reader in (SegmentationTask, VisionTask):
+    for reader in (SegmentationTask, LightningModule):
         again = reader.load_from_checkpoint(path)
         assert isinstance(again, SegmentationTask)
         assert again.class_names == ("sky", "road", "car")
