@@ -16,7 +16,7 @@ __all__ = ["ResUNet"]
 
 @final
 class ResUNet(nn.Module):
-    """Segment pictures of any size: raw pixels in, one logit per class and pixel out.
+    """Segment pictures of any size, down to one pixel: raw pixels in, one logit per class and pixel out.
 
     Zhang, Liu, Wang 2018, Road Extraction by Deep Residual U-Net, IEEE GRSL 15(5), arXiv:1711.10684: a
     U-Net with residual units in place of plain convolutions. As there, each step of the decoder enlarges,
