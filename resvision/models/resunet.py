@@ -36,9 +36,9 @@ class ResUNet(nn.Module):
       cross-entropy and Dice where the paper has the mean squared error.
 
     Args:
-        backbone: Encoder; its input statistics normalise the pixels. num_classes: Logits per pixel.
-            decoder_widths: Channels after each step of the decoder, coarse to fine; by default as in
-            `UNetDecoder`.
+        backbone: Encoder; its input statistics normalise the pixels.
+        num_classes: Logits per pixel.
+        decoder_widths: Channels after each step of the decoder, coarse to fine; by default those of `UNetDecoder`.
 
     Example:
         >>> model = ResUNet(create_backbone("resnet18"), num_classes=11)
