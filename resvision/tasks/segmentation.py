@@ -22,7 +22,7 @@ __all__ = ["SegmentationTask"]
 class SegmentationTask(VisionTask):
     """Train and score a ResUNet.
 
-    Logs, under `val/` and `test/`: `loss`, `miou`, `iou/<class>`, `dice`, `pixel_accuracy`. All come from
+    Logs, under `val/` and `test/`: `loss`, `miou`, `iou/<class>`, `dice`, `pixel_accuracy`. All but the loss come from
     one confusion matrix over the whole split; a class without a true pixel in it is `nan` and no part of
     the means.
 
