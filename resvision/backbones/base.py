@@ -23,14 +23,14 @@ class Backbone(nn.Module, ABC):
             built: `{"stem": FeatureSpec(64, 2), "stage1": FeatureSpec(256, 4), ...}`.
         stage_parameters: Which parameters make up each stage, as prefixes of their names, fine to coarse;
             stages that were not built, because no feature needs them, are listed too.
-        input_convolution: Name of the convolution that sees the picture.
+        input_convolutions: Names of the convolutions that see the picture; the first one begins the network.
         input_statistics: Of the pictures that the loaded weights were trained on; a model normalises with
             them.
     """
 
     feature_specs: Mapping[str, FeatureSpec]
     stage_parameters: dict[str, tuple[str, ...]]
-    input_convolution: str
+    input_convolutions: tuple[str, ...]
     input_statistics: InputStatistics
 
     def __init__(self, in_channels: int) -> None:

@@ -5,8 +5,9 @@ from difflib import get_close_matches
 from typing import TypedDict, Unpack
 
 from resvision.backbones.base import Backbone
+from resvision.backbones.family import Shortcut
 from resvision.backbones.registry import get_entry
-from resvision.backbones.resnet import OutputStride
+from resvision.backbones.stages import OutputStride
 from resvision.backbones.weights import load_weights
 from resvision.layers.norms import Norm
 from resvision.layers.stems import Stem
@@ -21,6 +22,7 @@ class BackboneOptions(TypedDict, total=False):
     output_stride: OutputStride
     stem: Stem | None
     norm: Norm | None
+    shortcut: Shortcut | None
     drop_path: float
     zero_init_residual: bool
     out_features: Collection[str] | None
@@ -50,6 +52,8 @@ def create_backbone(name: str, *, weights: str | None = None, **options: Unpack[
             near = get_close_matches(option, known, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ValueError(f"{name} has no option {option!r}; {hint}its options are {', '.join(known)}")
+    if "weights" in known:  # a builder that loads them itself
+        return entry.build(weights=weights, **options)
     backbone = entry.build(**options)
     if weights is not None:
         load_weights(backbone, weights, entry=entry)

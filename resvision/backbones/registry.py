@@ -5,15 +5,15 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
 
-from resvision.backbones import family
 from resvision.backbones.entry import BackboneEntry
+from resvision.backbones.family import ENTRIES
 
 if TYPE_CHECKING:
     from resvision.backbones.base import Backbone
 
 __all__ = ["get_entry", "list_backbones", "register_backbone"]
 
-_ENTRIES: dict[str, BackboneEntry] = {entry.name: entry for entry in family.ENTRIES}
+_ENTRIES: dict[str, BackboneEntry] = {entry.name: entry for entry in ENTRIES}
 
 Builder = TypeVar("Builder", bound="Callable[..., Backbone]")
 
@@ -48,11 +48,14 @@ def list_backbones(pattern: str = "*") -> list[str]:
 
 
 def get_entry(name: str) -> BackboneEntry:
-    """Return what is registered under a name.
+    """Return what is registered under a name; `timm/<name>` is any model of timm's.
 
     Raises:
         ValueError: Nothing is; the message suggests the nearest names.
     """
+    library, _, model = name.partition("/")
+    if library == "timm" and model:
+        return BackboneEntry(name, "resvision.backbones.timm_adapter:TimmBackbone", model, references=(name,))
     if name not in _ENTRIES:
         near = get_close_matches(name, _ENTRIES, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(list_backbones())}"

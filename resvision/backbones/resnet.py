@@ -17,29 +17,26 @@ A shortcut is the identity, or a strided 1x1 convolution where the size changes 
 bottleneck is on its 3x3 convolution, as in torchvision and timm, not on its first 1x1 as in the paper.
 """
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
-from itertools import islice
-from typing import Literal, final, get_args
+from typing import final, get_args
 
 from torch import Tensor, nn
 
 from resvision.backbones.base import Backbone, check_features
-from resvision.backbones.family import ResNetLayout
+from resvision.backbones.family import ResNetLayout, Shortcut
+from resvision.backbones.stages import OutputStride, StagePlan, plan_stages
 from resvision.features import FeatureSpec
 from resvision.layers.attention import EfficientChannelAttention, SqueezeExcitation
 from resvision.layers.choices import check_choice
-from resvision.layers.drop_path import drop_path_rates
 from resvision.layers.initialization import initialize_convolutions
 from resvision.layers.norms import Norm, NormFactory, norm_factory
 from resvision.layers.residual import BasicBlock, BlockStyle, Bottleneck, PlainBlock
 from resvision.layers.shortcuts import ZeroPadShortcut, average_shortcut, projection_shortcut
-from resvision.layers.stems import Stem, StemPool, stem_convolution, stem_pool, stem_stride
+from resvision.layers.stems import Stem, stem_convolution, stem_pool, stem_stride
 
-__all__ = ["OutputStride", "ResNet"]
-
-OutputStride = Literal[8, 16, 32]
+__all__ = ["ResNet"]
 
 _RESIDUAL: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
@@ -55,6 +52,8 @@ class ResNet(Backbone):
             instead.
         stem: Another stem than the layout's; `cifar` keeps the size of small pictures.
         norm: Other norms than the layout's.
+        shortcut: Other shortcuts than the layout's where the size changes: `zero_pad` is option A of the paper,
+            `projection` option B.
         drop_path: Share of samples for which the last block's branch is dropped while training; it grows
             linearly from 0 at the first block.
         zero_init_residual: Begin with branches that add nothing: the last norm of each has weight 0 (Goyal
@@ -73,36 +72,40 @@ class ResNet(Backbone):
         output_stride: OutputStride = 32,
         stem: Stem | None = None,
         norm: Norm | None = None,
+        shortcut: Shortcut | None = None,
         drop_path: float = 0.0,
         zero_init_residual: bool = True,
         out_features: Collection[str] | None = None,
     ) -> None:
         super().__init__(in_channels)
         check_choice("output_stride", output_stride, get_args(OutputStride))
-        stem = stem or layout.stem
-        pool: StemPool = "none" if stem == "cifar" else layout.pool
-        style = _style(layout, norm or layout.norm)
-        channels, stride = layout.channels[0], stem_stride(stem)
-        stages = tuple(_stages(layout, stride if pool == "none" else stride * 2, output_stride, drop_path))
+        check_choice("shortcut", shortcut or layout.shortcut, get_args(Shortcut))
+        if drop_path and layout.block == "plain":
+            raise ValueError(f"a plain network has no branches to drop; drop_path must be 0, got {drop_path}")
+        layout = _with_options(layout, stem=stem, norm=norm, shortcut=shortcut)
+        style = _style(layout)
+        channels, stride = layout.channels[0], stem_stride(layout.stem)
+        inner = stride if layout.pool == "none" else stride * 2
+        stages = tuple(plan_stages(layout, stride=inner, output_stride=output_stride, drop_path=drop_path))
         wanted = check_features(out_features, ("stem", *(stage.feature for stage in stages)))
 
-        self.conv1 = stem_convolution(stem, in_channels, channels, norm=style.norm)
-        self.input_convolution = "conv1" if isinstance(self.conv1, nn.Conv2d) else "conv1.0"
+        self.conv1 = stem_convolution(layout.stem, in_channels, channels, norm=style.norm)
+        self.input_convolutions = ("conv1" if isinstance(self.conv1, nn.Conv2d) else "conv1.0",)
         self.bn1 = style.norm(channels)
         self.act1 = nn.ReLU(inplace=True)
         specs = {"stem": FeatureSpec(channels, stride)}
         if wanted != ("stem",):
-            self.maxpool = stem_pool(pool, channels, norm=style.norm, antialias=layout.antialias)
+            self.maxpool = stem_pool(layout.pool, channels, norm=style.norm, antialias=layout.antialias)
         for stage in stages:
             if wanted[-1] in specs:
                 break
-            self.add_module(stage.module, _build_stage(layout, stage, style))
+            self.add_module(f"layer{stage.number}", _build_stage(layout, stage, style))
             specs[stage.feature] = FeatureSpec(stage.out_channels, stage.stride)
         self.feature_specs = {name: specs[name] for name in wanted}
         self.stage_parameters = {"stem": ("conv1.", "bn1.")}
-        self.stage_parameters |= {stage.feature: (f"{stage.module}.",) for stage in stages}
+        self.stage_parameters |= {stage.feature: (f"layer{stage.number}.",) for stage in stages}
         self.stage_parameters["stage1"] += ("maxpool.",)  # in table 1, too, the pool is part of conv2_x
-        self._built = tuple((stage.feature, stage.module) for stage in stages if stage.feature in specs)
+        self._built = tuple((stage.feature, f"layer{stage.number}") for stage in stages if stage.feature in specs)
         initialize_convolutions(self)
         if zero_init_residual:
             _zero_last_norms(self)
@@ -122,48 +125,21 @@ class ResNet(Backbone):
         return features
 
 
-@dataclass(frozen=True)
-class _Stage:
-    """One stage before it is built: names, sizes, and one drop path rate for each of its blocks."""
-
-    feature: str
-    module: str
-    in_channels: int
-    width: int
-    out_channels: int
-    step: int  # stride of the first block
-    stride: int  # of the output, from the picture
-    dilation: tuple[int, int]  # of the stage before, and of this one
-    drop_path: tuple[float, ...]
-
-
-def _stages(layout: ResNetLayout, stride: int, output_stride: int, drop_path: float) -> Iterator[_Stage]:
-    """Work out the sizes of all stages, beginning at the stride of the stem."""
-    channels, dilation = layout.channels[0], 1
-    expansion = Bottleneck.expansion if layout.block == "bottleneck" else 1
-    rates = iter(drop_path_rates(drop_path, sum(layout.depths)))
-    for number, (width, depth) in enumerate(zip(layout.channels, layout.depths, strict=True), start=1):
-        step = 1 if number == 1 else 2
-        before = dilation
-        if stride * step > output_stride:
-            step, dilation = 1, dilation * step
-        stride *= step
-        out_channels = expansion * width
-        yield _Stage(
-            feature=f"stage{number}",
-            module=f"layer{number}",
-            in_channels=channels,
-            width=width,
-            out_channels=out_channels,
-            step=step,
-            stride=stride,
-            dilation=(before, dilation),
-            drop_path=tuple(islice(rates, depth)),
-        )
-        channels = out_channels
+def _with_options(
+    layout: ResNetLayout, *, stem: Stem | None, norm: Norm | None, shortcut: Shortcut | None
+) -> ResNetLayout:
+    """Put the options in the layout's place; small pictures, for which the `cifar` stem is, are not pooled."""
+    stem = stem or layout.stem
+    return replace(
+        layout,
+        stem=stem,
+        pool="none" if stem == "cifar" else layout.pool,
+        norm=norm or layout.norm,
+        shortcut=shortcut or layout.shortcut,
+    )
 
 
-def _style(layout: ResNetLayout, norm: Norm) -> BlockStyle:
+def _style(layout: ResNetLayout) -> BlockStyle:
     attentions = {
         "none": None,
         "se": SqueezeExcitation,
@@ -171,7 +147,7 @@ def _style(layout: ResNetLayout, norm: Norm) -> BlockStyle:
         "eca": EfficientChannelAttention,
     }
     return BlockStyle(
-        norm=norm_factory(norm),
+        norm=norm_factory(layout.norm),
         groups=layout.groups,
         width_per_group=layout.width_per_group,
         attention=attentions[layout.attention],
@@ -179,7 +155,7 @@ def _style(layout: ResNetLayout, norm: Norm) -> BlockStyle:
     )
 
 
-def _build_stage(layout: ResNetLayout, stage: _Stage, style: BlockStyle) -> nn.Sequential:
+def _build_stage(layout: ResNetLayout, stage: StagePlan, style: BlockStyle) -> nn.Sequential:
     """Build the blocks of a stage; only the first one strides, and only its shortcut has parameters."""
     blocks: list[nn.Module] = []
     in_channels, step, dilation = stage.in_channels, stage.step, stage.dilation
@@ -201,7 +177,7 @@ def _build_stage(layout: ResNetLayout, stage: _Stage, style: BlockStyle) -> nn.S
     return nn.Sequential(*blocks)
 
 
-def _shortcut(layout: ResNetLayout, stage: _Stage, norm: NormFactory) -> nn.Module | None:
+def _shortcut(layout: ResNetLayout, stage: StagePlan, norm: NormFactory) -> nn.Module | None:
     """Build the shortcut of the first block of a stage, where the identity does not fit."""
     sizes = stage.in_channels, stage.out_channels
     if stage.step == 1 and stage.in_channels == stage.out_channels:
@@ -217,5 +193,5 @@ def _zero_last_norms(network: nn.Module) -> None:
     for block in network.modules():
         if isinstance(block, BasicBlock | Bottleneck):
             weight = block.last_norm.weight
-            assert isinstance(weight, Tensor)
-            nn.init.zeros_(weight)
+            if isinstance(weight, nn.Parameter):  # a frozen norm could never leave the zero again
+                nn.init.zeros_(weight)

@@ -1,64 +1,156 @@
-"""Fetch pretrained weights through the libraries that publish them: the only place that uses the network."""
+"""Find pretrained weights, and read them: the only place that may use the network, and only when asked to."""
 
+import json
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+from urllib.parse import urldefrag, urlsplit
 
+import torch
 from torch import Tensor
 
 from resvision.backbones.entry import BackboneEntry
-from resvision.layers.normalize import InputStatistics
+from resvision.backbones.weight_files import SUFFIXES, read_state_dict
+from resvision.layers.normalize import IMAGENET, InputStatistics
 
-__all__ = ["fetch_timm", "fetch_torchvision"]
+__all__ = ["Weights", "list_weights", "read_weights"]
 
-Weights = tuple[dict[str, Tensor], InputStatistics]
+T = TypeVar("T")
+
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
-def fetch_timm(entry: BackboneEntry, tag: str) -> Weights:
-    """Load the weights that timm publishes under a tag such as `a1_in1k`, from its cache if they are there.
+class Weights(NamedTuple):
+    """Parameters by name, and the statistics of the pictures that they were trained on."""
+
+    state: dict[str, Tensor]
+    statistics: InputStatistics
+
+
+def list_weights(entry: BackboneEntry) -> list[str]:
+    """Return the published weights of a backbone, as `weights` of `create_backbone` takes them; needs no network."""
+    sources = []
+    if timm_name := entry.reference_in("timm"):
+        sources += [f"timm/{tag}" for tag in _timm_tags(timm_name)]
+    if torchvision_name := entry.reference_in("torchvision"):
+        sources += [f"torchvision/{name}" for name in _torchvision_names(torchvision_name)]
+    return sources
+
+
+def read_weights(source: str, entry: BackboneEntry) -> Weights:
+    """Read the weights that a source names.
+
+    Args:
+        source: `timm/<tag>`, `torchvision/<name>`, `hf-hub:<repository>`, a URL that ends in `#sha256=<digest>`, or the
+            path of a file.
+        entry: Whose references say what the network is called in timm and torchvision.
 
     Raises:
-        ValueError: timm has no such model, or no such tag of it.
-        FileNotFoundError: They are not in the cache and cannot be fetched.
+        ValueError: The source or the file is not valid.
+        FileNotFoundError: The weights are not there, or cannot be fetched; the message says which file to get.
     """
-    # Takes seconds to import, and only these weights need it.
-    import timm
-    from timm.models import get_arch_pretrained_cfgs
-
-    model = _reference(entry, "timm")
-    published = [name.partition(".")[2] for name in timm.list_pretrained(f"{model}.*")]
-    _check_published(tag, published, entry=entry, library="timm")
-    config = get_arch_pretrained_cfgs(model)[f"{model}.{tag}"]
-    try:
-        state = timm.create_model(f"{model}.{tag}", pretrained=True).state_dict()
-    except Exception as error:  # the hub's client, and what it uses for requests, each have their own errors
-        place = f"https://huggingface.co/{config.hf_hub_id}" if config.hf_hub_id else config.url
-        raise FileNotFoundError(
-            f"cannot fetch timm/{tag} for {entry.name}: {_first_line(error)}. Without a network, get "
-            f"model.safetensors of {place} elsewhere, and pass the file's path as weights"
-        ) from error
-    return state, InputStatistics(tuple(config.mean), tuple(config.std))
+    if source.startswith("timm/"):
+        return _from_timm(source, entry)
+    if source.startswith("torchvision/"):
+        return _from_torchvision(source, entry)
+    if source.startswith("hf-hub:"):
+        return _from_hub(source.removeprefix("hf-hub:"))
+    if "://" in source:
+        return Weights(read_state_dict(_from_url(source)), IMAGENET)
+    return Weights(read_state_dict(Path(source).expanduser()), IMAGENET)
 
 
-def fetch_torchvision(entry: BackboneEntry, name: str) -> Weights:
-    """Load the weights that torchvision publishes under a name such as `IMAGENET1K_V2`.
+def _from_timm(source: str, entry: BackboneEntry) -> Weights:
+    import timm  # takes seconds, and only these weights need it
 
-    Raises:
-        ValueError: torchvision has no such model, or no such weights of it.
-        FileNotFoundError: They are not in the cache and cannot be fetched.
-    """
+    model, tag = _reference(entry, "timm"), source.removeprefix("timm/")
+    _check_published(source, _timm_tags(model), entry)
+    config = timm.models.get_arch_pretrained_cfgs(model)[f"{model}.{tag}"]
+    repository = f"model.safetensors of https://huggingface.co/{config.hf_hub_id}"
+    network = _fetch(lambda: timm.create_model(f"{model}.{tag}", pretrained=True), source, repository)
+    return Weights(network.state_dict(), InputStatistics(tuple(config.mean), tuple(config.std)))
+
+
+def _from_torchvision(source: str, entry: BackboneEntry) -> Weights:
     from torchvision.models import get_model_weights  # takes seconds, and only these weights need it
 
-    published = get_model_weights(_reference(entry, "torchvision"))
-    _check_published(name, list(published.__members__), entry=entry, library="torchvision")
-    weights = published[name]
-    try:
-        state = weights.get_state_dict(progress=False, check_hash=True)
-    except Exception as error:  # a refused connection, a wrong hash, a full disk: each its own error
-        raise FileNotFoundError(
-            f"cannot fetch torchvision/{name} for {entry.name}: {_first_line(error)}. Without a network, get "
-            f"{weights.url} elsewhere, and pass the file's path as weights"
-        ) from error
+    model, name = _reference(entry, "torchvision"), source.removeprefix("torchvision/")
+    _check_published(source, _torchvision_names(model), entry)
+    weights = get_model_weights(model)[name]
+    state = _fetch(lambda: weights.get_state_dict(progress=False, check_hash=True), source, weights.url)
     transforms = weights.transforms()
-    return state, InputStatistics(tuple(transforms.mean), tuple(transforms.std))
+    return Weights(state, InputStatistics(tuple(transforms.mean), tuple(transforms.std)))
+
+
+def _from_hub(repository: str) -> Weights:
+    """Read a repository in timm's layout: the weights, and what `config.json` says of the pictures."""
+    from huggingface_hub import hf_hub_download  # only these weights need it
+    from huggingface_hub.errors import EntryNotFoundError
+
+    def download(name: str) -> Path | None:
+        try:
+            return Path(hf_hub_download(repository, name))
+        except EntryNotFoundError as error:
+            if isinstance(error, FileNotFoundError):  # not in the cache, and no network to ask
+                raise
+            return None
+
+    place = f"{_HUB_FILES[0]} of https://huggingface.co/{repository}"
+    source = f"hf-hub:{repository}"
+    file = _fetch(lambda: next(filter(None, map(download, _HUB_FILES)), None), source, place)
+    if file is None:
+        raise ValueError(f"{source} has no file of weights; it needs {' or '.join(_HUB_FILES)}")
+    try:
+        config = json.loads(Path(hf_hub_download(repository, "config.json")).read_text()).get("pretrained_cfg", {})
+    except FileNotFoundError:
+        config = {}
+    statistics = InputStatistics(tuple(config["mean"]), tuple(config["std"])) if "mean" in config else IMAGENET
+    return Weights(read_state_dict(file), statistics)
+
+
+def _from_url(source: str) -> Path:
+    """Return the file of a URL, from torch's cache if it is there; its hash is checked before it is read."""
+    url, fragment = urldefrag(source)
+    digest = fragment.removeprefix("sha256=").lower()
+    if not fragment.startswith("sha256=") or len(digest) != 64:
+        raise ValueError(
+            f"weights from a URL must end in '#sha256=' and 64 digits, so that they are known; got {source}"
+        )
+    name = Path(urlsplit(url).path).name
+    if Path(name).suffix not in SUFFIXES:
+        raise ValueError(f"cannot tell the format of {url}; weights end in {', '.join(SUFFIXES)}")
+    path = Path(torch.hub.get_dir()) / "checkpoints" / f"{digest[:16]}-{name}"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fetch = torch.hub.download_url_to_file
+        _fetch(lambda: fetch(url, str(path), hash_prefix=digest, progress=False), source, url)
+    return path
+
+
+def _fetch(fetch: Callable[[], T], source: str, place: str) -> T:
+    try:
+        return fetch()
+    except Exception as error:  # the hub's client, its HTTP library, urllib and torch each have their own errors
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if "invalid hash value" in reason:
+            raise ValueError(f"{source} is not the file that was asked for: {reason}") from error
+        raise FileNotFoundError(
+            f"cannot fetch {source}: {reason}. Without a network, get {place} elsewhere, "
+            "and pass the file's path as weights"
+        ) from error
+
+
+def _timm_tags(model: str) -> list[str]:
+    import timm  # takes seconds, and only these weights need it
+
+    return [name.removeprefix(f"{model}.") for name in timm.list_pretrained(f"{model}.*")]
+
+
+def _torchvision_names(model: str) -> list[str]:
+    from torchvision.models import get_model_weights  # takes seconds, and only these weights need it
+
+    return [weights.name for weights in get_model_weights(model)]
 
 
 def _reference(entry: BackboneEntry, library: str) -> str:
@@ -68,14 +160,10 @@ def _reference(entry: BackboneEntry, library: str) -> str:
     return model
 
 
-def _check_published(tag: str, published: list[str], *, entry: BackboneEntry, library: str) -> None:
+def _check_published(source: str, published: Sequence[str], entry: BackboneEntry) -> None:
+    library, _, tag = source.partition("/")
     if tag not in published:
         near = get_close_matches(tag, published, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(
-            f"{library} has no weights {tag!r} for {entry.name}; {hint}there are {', '.join(published) or 'none'}"
-        )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        known = ", ".join(published) or "none"
+        raise ValueError(f"{library} has no weights {tag!r} for {entry.name}; {hint}there are {known}")

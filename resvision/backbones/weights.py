@@ -1,9 +1,8 @@
-"""Pretrained weights: find them, read them, and load them strictly."""
+"""Load pretrained weights into a backbone, strictly."""
 
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import chain
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -11,14 +10,12 @@ from torch import Tensor
 
 from resvision.backbones.base import Backbone
 from resvision.backbones.entry import BackboneEntry
-from resvision.backbones.weight_files import read_state_dict
-from resvision.backbones.weight_sources import fetch_timm, fetch_torchvision
-from resvision.layers.normalize import IMAGENET
+from resvision.backbones.weight_sources import read_weights
 
-__all__ = ["load_weights"]
+__all__ = ["adapt_input_convolution", "load_strictly", "load_weights"]
 
 # What a classifier has beyond its backbone; no backbone needs it.
-_HEADS = ("fc.", "classifier.", "head.", "linear.")
+_HEADS = ("fc.", "classifier.", "head.", "linear.", "aux1.", "aux2.")
 
 # Where training programs keep the backbone: bare, wrapped for several devices or compiled, or inside a
 # model of ours.
@@ -35,23 +32,17 @@ def load_weights(backbone: Backbone, source: str, *, entry: BackboneEntry) -> No
 
     Args:
         backbone: Changed in place.
-        source: A path, `timm/<tag>` or `torchvision/<name>`; see `create_backbone`.
-        entry: The backbone's entry, whose references say what it is called there.
+        source: See `read_weights`.
+        entry: The backbone's entry, whose references say what it is called elsewhere.
 
     Raises:
-        ValueError: The weights are of another network; the message lists by stage what is missing,
-            unexpected or of another shape.
+        ValueError: The weights are of another network; the message lists by stage what is missing, unexpected or of
+            another shape.
         FileNotFoundError: They are not there, or cannot be fetched.
     """
-    library, _, tag = source.partition("/")
-    if library == "timm" and tag:
-        state, statistics = fetch_timm(entry, tag)
-    elif library == "torchvision" and tag:
-        state, statistics = fetch_torchvision(entry, tag)
-    else:
-        state, statistics = read_state_dict(Path(source).expanduser()), IMAGENET
-    load_strictly(backbone, state, source=source)
-    backbone.input_statistics = statistics.for_channels(backbone.in_channels)
+    weights = read_weights(source, entry)
+    load_strictly(backbone, weights.state, source=source)
+    backbone.input_statistics = weights.statistics.for_channels(backbone.in_channels)
 
 
 def load_strictly(backbone: Backbone, state: dict[str, Tensor], *, source: str) -> None:
@@ -66,9 +57,9 @@ def load_strictly(backbone: Backbone, state: dict[str, Tensor], *, source: str) 
         ValueError: Parameters are missing, unexpected or of another shape, listed by stage.
     """
     state = _of_backbone(backbone, state)
-    name = f"{backbone.input_convolution}.weight"
-    if name in state and state[name].ndim == 4:
-        state[name] = adapt_input_convolution(state[name], backbone.in_channels)
+    for name in (f"{convolution}.weight" for convolution in backbone.input_convolutions):
+        if name in state and state[name].ndim == 4:
+            state[name] = adapt_input_convolution(state[name], backbone.in_channels)
     own = backbone.state_dict()
     counters = {key for key in {*own, *state} if key.endswith(".num_batches_tracked")}
     problems = [
@@ -102,7 +93,7 @@ def adapt_input_convolution(weight: Tensor, in_channels: int) -> Tensor:
 
 def _of_backbone(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Keep what belongs to the backbone, under the backbone's own names."""
-    first = f"{backbone.input_convolution}.weight"
+    first = f"{backbone.input_convolutions[0]}.weight"
     prefix = next((p for p in _PREFIXES if p + first in state), "")
     own = backbone.state_dict()
     stages = backbone.stage_parameters.values()

@@ -1,5 +1,6 @@
 """Features to logits."""
 
+from resvision.heads.auxiliary import AUXILIARY_WEIGHT, AuxiliaryHead
 from resvision.heads.segmentation import SegmentationHead
 
-__all__ = ["SegmentationHead"]
+__all__ = ["AUXILIARY_WEIGHT", "AuxiliaryHead", "SegmentationHead"]

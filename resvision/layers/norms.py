@@ -1,7 +1,7 @@
 """Normalisation layers, chosen by a word."""
 
+import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal, final, get_args
 
 import torch
@@ -50,6 +50,11 @@ class FrozenBatchNorm2d(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
+def _group_norm(channels: int) -> nn.GroupNorm:
+    """Build 32 groups, or as many as divide narrow layers."""
+    return nn.GroupNorm(math.gcd(32, channels), channels)
+
+
 def norm_factory(norm: Norm) -> NormFactory:
     """Return what builds a normalisation layer from a number of channels.
 
@@ -63,7 +68,7 @@ def norm_factory(norm: Norm) -> NormFactory:
     check_choice("norm", norm, get_args(Norm))
     factories: dict[Norm, NormFactory] = {
         "batch": nn.BatchNorm2d,
-        "group": partial(nn.GroupNorm, 32),
+        "group": _group_norm,
         "frozen": FrozenBatchNorm2d,
         "sync": nn.SyncBatchNorm,
     }

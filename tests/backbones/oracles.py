@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any, cast
 
 import timm
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model, list_models
+from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from resvision.backbones import Backbone, BackboneEntry, get_entry
@@ -27,13 +26,17 @@ def toy(name: str) -> BackboneEntry:
 def toy_sizes(layout: ResNetLayout) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return depths and widths of the toy; the stem keeps its width, as timm's cannot be changed."""
     stages = len(layout.depths)
-    return (2,) + (1,) * (stages - 1), layout.channels[:1] + (32,) * (stages - 1)
+    return (2, 1, 1, 1)[:stages], (layout.channels[0], 32, 64, 32)[:stages]
 
 
-@cache
-def published(library: str) -> frozenset[str]:
-    """Name the models of a library."""
-    return frozenset(timm.list_models() if library == "timm" else list_models())
+def reference_model(reference: str) -> nn.Module:
+    """Build the model that an entry names, at full size and with its own first numbers."""
+    library, _, name = reference.partition("/")
+    if library == "timm":
+        return timm.create_model(name)
+    options = {"init_weights": False} if name == "googlenet" else {}  # it warns when it is not told
+    model: nn.Module = get_model(name, weights=None, **options)
+    return model
 
 
 def timm_model(name: str, **options: Any) -> nn.Module:
@@ -46,11 +49,13 @@ def timm_toy(name: str, **options: Any) -> nn.Module:
     layout = get_entry(name).layout
     assert isinstance(layout, ResNetLayout)
     depths, channels = toy_sizes(layout)
+    if name.startswith("resnetv2"):  # timm counts the channels of the output there
+        channels = tuple(4 * width for width in channels)
     return timm_model(name, layers=depths, channels=channels, **options)
 
 
 def torchvision_model(name: str) -> nn.Module:
-    return randomized(get_model(name, weights=None))
+    return randomized(reference_model(f"torchvision/{name}"))
 
 
 def randomized(model: nn.Module) -> nn.Module:
@@ -68,7 +73,8 @@ def randomized(model: nn.Module) -> nn.Module:
 
 
 def timm_features(model: nn.Module, images: Tensor) -> list[Tensor]:
-    features: list[Tensor] = cast("Any", model).forward_intermediates(images, intermediates_only=True)
+    # `norm` is the one that follows the last stage of a pre-activation network; others have none.
+    features: list[Tensor] = cast("Any", model).forward_intermediates(images, norm=True, intermediates_only=True)
     return features
 
 

@@ -1,0 +1,98 @@
+"""Weights of other libraries, offline: a fake of the hub's layout, and words for when nothing can be fetched."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torchvision.models import resnet18
+
+from resvision import create_backbone
+from resvision.layers import IMAGENET
+from tests.backbones.oracles import randomized
+
+
+def fill_hub(folder: Path, repository: str, model: nn.Module) -> None:
+    """Lay a model out as the hub's client does: a named reference to a commit, and the commit's files."""
+    root = folder / f"models--{repository.replace('/', '--')}"
+    commit = "0" * 40
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text(commit)
+    (root / "snapshots" / commit).mkdir(parents=True)
+    save_file(model.state_dict(), root / "snapshots" / commit / "model.safetensors")
+
+
+@pytest.fixture
+def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Point both libraries at an empty cache, with no network behind it."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    torch.hub.set_dir(tmp_path)
+    monkeypatch.setattr("torch.hub.urlopen", _no_network)
+    return tmp_path
+
+
+def _no_network(*_: object, **__: object) -> None:
+    raise OSError("Network is unreachable")
+
+
+def test_weights__timm_tag_loads_through_timm_with_its_statistics(empty_caches: Path) -> None:
+    theirs = randomized(timm.create_model("resnet10t"))
+    fill_hub(empty_caches, "timm/resnet10t.c3_in1k", theirs)
+    ours = create_backbone("resnet10t", weights="timm/c3_in1k")
+    for key, value in ours.state_dict().items():
+        assert torch.equal(value, theirs.state_dict()[key])
+    config = timm.get_pretrained_cfg("resnet10t.c3_in1k")
+    assert config is not None
+    assert (ours.input_statistics.mean, ours.input_statistics.std) == (config.mean, config.std)
+
+
+def test_weights__torchvision_name_loads_through_torchvision(
+    empty_caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = randomized(resnet18())
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: theirs.state_dict())
+    ours = create_backbone("resnet18", weights="torchvision/IMAGENET1K_V1")
+    for key, value in ours.state_dict().items():
+        assert torch.equal(value, theirs.state_dict()[key])
+    assert ours.input_statistics == IMAGENET
+
+
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        ("timm/a1_in1k", r"model\.safetensors of https://huggingface\.co/timm/resnet18\.a1_in1k"),
+        ("torchvision/IMAGENET1K_V1", r"https://download\.pytorch\.org/models/resnet18-f37072fd\.pth"),
+    ],
+)
+def test_weights__offline_the_error_says_which_file_to_get(source: str, place: str, empty_caches: Path) -> None:
+    words = f"cannot fetch {source}: .*Without a network, get {place} elsewhere, and pass"
+    with pytest.raises(FileNotFoundError, match=words):
+        create_backbone("resnet18", weights=source)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "words"),
+    [
+        ("resnet18", "timm/a1_in1", "timm has no weights 'a1_in1' for resnet18; did you mean 'a1_in1k'"),
+        ("resnet18", "torchvision/V1", "torchvision has no weights 'V1' for resnet18; .*there are IMAGENET1K_V1"),
+        ("resnet10t", "torchvision/V1", "torchvision has no model equal to resnet10t; pass the path of a file"),
+    ],
+)
+def test_weights__an_unknown_name_is_an_error_with_the_known_ones(name: str, source: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        create_backbone(name, weights=source)
+
+
+def test_weights__none_imports_neither_library() -> None:
+    """In a process of its own, as this one has imported them for its oracles."""
+    code = (
+        "import sys; from resvision import create_backbone; create_backbone('resnet10t'); "
+        "print([m for m in ('timm', 'torchvision', 'lightning', 'albumentations', 'torchmetrics') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
