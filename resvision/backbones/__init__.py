@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from resvision.backbones.base import Backbone
     from resvision.backbones.create import BackboneOptions, create_backbone
     from resvision.backbones.resnet import ResNet
+    from resvision.backbones.weight_sources import list_weights
 
 __all__ = [
     "Backbone",
@@ -22,6 +23,7 @@ __all__ = [
     "create_backbone",
     "get_entry",
     "list_backbones",
+    "list_weights",
     "register_backbone",
 ]
 
@@ -30,6 +32,7 @@ _HOME = {
     "BackboneOptions": "resvision.backbones.create",
     "ResNet": "resvision.backbones.resnet",
     "create_backbone": "resvision.backbones.create",
+    "list_weights": "resvision.backbones.weight_sources",
 }
 
 

@@ -1,8 +1,10 @@
-"""The registry: one dict of frozen entries, by name. Nothing here imports torch."""
+"""The registry: one dict of frozen entries, by name, and those that installed packages add. No torch in here."""
 
 from collections.abc import Callable
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import cache
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, TypeVar
 
 from resvision.backbones.entry import BackboneEntry
@@ -11,7 +13,10 @@ from resvision.backbones.family import ENTRIES
 if TYPE_CHECKING:
     from resvision.backbones.base import Backbone
 
-__all__ = ["get_entry", "list_backbones", "register_backbone"]
+__all__ = ["ENTRY_POINT_GROUP", "get_entry", "list_backbones", "register_backbone"]
+
+ENTRY_POINT_GROUP = "resvision.backbones"
+"""Where an installed package names its builders: `name = "package.module:builder"`."""
 
 _ENTRIES: dict[str, BackboneEntry] = {entry.name: entry for entry in ENTRIES}
 
@@ -34,7 +39,7 @@ def register_backbone(
     """
 
     def register(builder: Builder) -> Builder:
-        if name in _ENTRIES:
+        if name in _entries():
             raise ValueError(f"a backbone named {name!r} is registered already; choose another name")
         _ENTRIES[name] = BackboneEntry(name, builder, references=references, paper=paper)
         return builder
@@ -44,7 +49,7 @@ def register_backbone(
 
 def list_backbones(pattern: str = "*") -> list[str]:
     """Return the registered names that match a pattern such as `resnet*d`, sorted."""
-    return sorted(name for name in _ENTRIES if fnmatchcase(name, pattern))
+    return sorted(name for name in _entries() if fnmatchcase(name, pattern))
 
 
 def get_entry(name: str) -> BackboneEntry:
@@ -56,8 +61,25 @@ def get_entry(name: str) -> BackboneEntry:
     library, _, model = name.partition("/")
     if library == "timm" and model:
         return BackboneEntry(name, "resvision.backbones.timm_adapter:TimmBackbone", model, references=(name,))
-    if name not in _ENTRIES:
-        near = get_close_matches(name, _ENTRIES, cutoff=0.5)
+    entries = _entries()
+    if name not in entries:
+        near = get_close_matches(name, entries, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(list_backbones())}"
         raise ValueError(f"unknown backbone {name!r}; {hint}")
-    return _ENTRIES[name]
+    return entries[name]
+
+
+def _entries() -> dict[str, BackboneEntry]:
+    return _ENTRIES | _installed()
+
+
+@cache
+def _installed() -> dict[str, BackboneEntry]:
+    """Read the entry points of installed packages; their code is not imported before one is built."""
+    found: dict[str, BackboneEntry] = {}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name in _ENTRIES or point.name in found:
+            owner = point.dist.name if point.dist else "an installed package"
+            raise ValueError(f"{owner} registers a backbone named {point.name!r}, which is taken; rename it there")
+        found[point.name] = BackboneEntry(point.name, point.value)
+    return found

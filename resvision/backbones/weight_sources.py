@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from resvision.backbones.entry import BackboneEntry
+from resvision.backbones.registry import get_entry
 from resvision.backbones.weight_files import SUFFIXES, read_state_dict
 from resvision.layers.normalize import IMAGENET, InputStatistics
 
@@ -28,9 +29,13 @@ class Weights(NamedTuple):
     statistics: InputStatistics
 
 
-def list_weights(entry: BackboneEntry) -> list[str]:
-    """Return the published weights of a backbone, as `weights` of `create_backbone` takes them; needs no network."""
-    sources = []
+def list_weights(name: str) -> list[str]:
+    """Return the published weights of a backbone, as `weights` of `create_backbone` takes them; needs no network.
+
+    Raises:
+        ValueError: No backbone is registered under the name.
+    """
+    entry, sources = get_entry(name), []
     if timm_name := entry.reference_in("timm"):
         sources += [f"timm/{tag}" for tag in _timm_tags(timm_name)]
     if torchvision_name := entry.reference_in("torchvision"):

@@ -2,7 +2,13 @@
 
 import copy
 import io
+import os
 import re
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 import torch
@@ -161,3 +167,57 @@ def test_register_backbone__makes_a_name_buildable_and_refuses_a_second(
     assert list(create_backbone("tiny", in_channels=1).feature_specs) == ["stem"]
     with pytest.raises(ValueError, match="'tiny' is registered already"):
         register_backbone("tiny")(tiny)
+
+
+TOY_PACKAGE = {
+    "toynets.py": """
+from resvision.backbones import Backbone
+from resvision.features import FeatureSpec
+from torch import nn
+
+class ToyNet(Backbone):
+    def __init__(self, *, in_channels: int = 3, width: int = 8) -> None:
+        super().__init__(in_channels)
+        self.conv = nn.Conv2d(in_channels, width, 3, stride=2, padding=1)
+        self.input_convolutions = ("conv",)
+        self.feature_specs = {"stem": FeatureSpec(width, 2)}
+        self.stage_parameters = {"stem": ("conv.",)}
+
+    def compute_features(self, images):
+        return {"stem": self.conv(images)}
+""",
+    "toynets-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: toynets\nVersion: 1.0\n",
+    "toynets-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "toynets-1.0.dist-info/RECORD": "",
+    "toynets-1.0.dist-info/entry_points.txt": "[resvision.backbones]\ntoynet = toynets:ToyNet\n",
+}
+
+
+def test_registry__a_package_adds_a_backbone_by_being_installed(tmp_path: Path) -> None:
+    wheel = tmp_path / "toynets-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in TOY_PACKAGE.items():
+            archive.writestr(name, content)
+    site = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--target", str(site), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    code = (
+        "import sys, resvision; assert 'toynet' in resvision.list_backbones(); assert 'toynets' not in sys.modules; "
+        "print(resvision.create_backbone('toynet', width=4).feature_specs)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "{'stem': FeatureSpec(channels=4, stride=2)}"
+
+
+def test_registry__a_package_that_takes_a_known_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("resnet18", "other:Net", "resvision.backbones")
+    monkeypatch.setattr(registry_module, "entry_points", lambda group: [point])
+    with pytest.raises(ValueError, match="an installed package registers a backbone named 'resnet18', which is taken"):
+        registry_module._installed.__wrapped__()
+
+
+def test_registry__lists_without_importing_torch() -> None:
+    code = "import sys, resvision; resvision.list_backbones(); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False False"

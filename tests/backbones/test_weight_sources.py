@@ -1,5 +1,6 @@
 """Weights of other libraries, offline: a fake of the hub's layout, and words for when nothing can be fetched."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,12 @@ from torch import nn
 from torchvision.models import resnet18
 
 from resvision import create_backbone
+from resvision.backbones import list_weights
 from resvision.layers import IMAGENET
 from tests.backbones.oracles import randomized
 
 
-def fill_hub(folder: Path, repository: str, model: nn.Module) -> None:
+def fill_hub(folder: Path, repository: str, model: nn.Module) -> Path:
     """Lay a model out as the hub's client does: a named reference to a commit, and the commit's files."""
     root = folder / f"models--{repository.replace('/', '--')}"
     commit = "0" * 40
@@ -24,14 +26,22 @@ def fill_hub(folder: Path, repository: str, model: nn.Module) -> None:
     (root / "refs" / "main").write_text(commit)
     (root / "snapshots" / commit).mkdir(parents=True)
     save_file(model.state_dict(), root / "snapshots" / commit / "model.safetensors")
+    return root / "snapshots" / commit
 
 
 @pytest.fixture
-def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Point both libraries at an empty cache, with no network behind it."""
+def hub_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Point torch's downloads at an empty folder."""
+    folder = tmp_path / "hub"
+    monkeypatch.setattr("torch.hub._hub_dir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def empty_caches(tmp_path: Path, hub_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Point both libraries at empty caches, with no network behind them."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    torch.hub.set_dir(tmp_path)
     monkeypatch.setattr("torch.hub.urlopen", _no_network)
     return tmp_path
 
@@ -86,6 +96,70 @@ def test_weights__offline_the_error_says_which_file_to_get(source: str, place: s
 def test_weights__an_unknown_name_is_an_error_with_the_known_ones(name: str, source: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         create_backbone(name, weights=source)
+
+
+def test_weights__hub_repository_gives_weights_and_statistics(empty_caches: Path) -> None:
+    theirs = randomized(timm.create_model("resnet10t"))
+    folder = fill_hub(empty_caches, "someone/birds", theirs)
+    (folder / "config.json").write_text('{"pretrained_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]}}')
+    ours = create_backbone("resnet10t", weights="hf-hub:someone/birds")
+    for key, value in ours.state_dict().items():
+        assert torch.equal(value, theirs.state_dict()[key])
+    assert ours.input_statistics.mean == (0.1, 0.2, 0.3)
+
+
+def test_weights__hub_repository_without_a_config_is_taken_to_be_imagenets(empty_caches: Path) -> None:
+    fill_hub(empty_caches, "someone/birds", timm.create_model("resnet10t"))
+    assert create_backbone("resnet10t", weights="hf-hub:someone/birds").input_statistics == IMAGENET
+
+
+def test_weights__hub_offline_says_which_file_to_get(empty_caches: Path) -> None:
+    words = r"cannot fetch hf-hub:a/b: .*get model\.safetensors of https://huggingface\.co/a/b elsewhere"
+    with pytest.raises(FileNotFoundError, match=words):
+        create_backbone("resnet10t", weights="hf-hub:a/b")
+
+
+def published(folder: Path) -> tuple[str, str]:
+    """Save weights, and return their URL and digest."""
+    file = folder / "published.safetensors"
+    save_file(timm.create_model("resnet10t").state_dict(), file)
+    return file.as_uri(), hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_weights__url_is_fetched_once_and_known_by_its_hash(
+    tmp_path: Path, hub_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, digest = published(tmp_path)
+    first = create_backbone("resnet10t", weights=f"{url}#sha256={digest}")
+    monkeypatch.setattr("torch.hub.urlopen", _no_network)
+    second = create_backbone("resnet10t", weights=f"{url}#sha256={digest}")
+    assert all(torch.equal(value, first.state_dict()[key]) for key, value in second.state_dict().items())
+
+
+def test_weights__url_whose_hash_differs_is_refused_and_not_kept(tmp_path: Path, hub_folder: Path) -> None:
+    url, _ = published(tmp_path)
+    with pytest.raises(ValueError, match="is not the file that was asked for: invalid hash value"):
+        create_backbone("resnet10t", weights=f"{url}#sha256={'0' * 64}")
+    assert [path for path in hub_folder.rglob("*") if path.is_file()] == []
+
+
+def test_weights__url_needs_a_hash_and_a_known_format() -> None:
+    with pytest.raises(ValueError, match="must end in '#sha256=' and 64 digits"):
+        create_backbone("resnet10t", weights="https://example.org/w.pth")
+    with pytest.raises(ValueError, match=r"cannot tell the format of https://example\.org/w\.h5"):
+        create_backbone("resnet10t", weights=f"https://example.org/w.h5#sha256={'0' * 64}")
+
+
+def test_weights__url_offline_says_which_file_to_get(empty_caches: Path) -> None:
+    source = f"https://example.org/w.pth#sha256={'0' * 64}"
+    with pytest.raises(FileNotFoundError, match=r"Network is unreachable.*get https://example\.org/w\.pth elsewhere"):
+        create_backbone("resnet10t", weights=source)
+
+
+def test_list_weights__names_what_both_libraries_publish() -> None:
+    sources = list_weights("resnet50")
+    assert {"timm/a1_in1k", "torchvision/IMAGENET1K_V1", "torchvision/IMAGENET1K_V2"} <= set(sources)
+    assert list_weights("cifar_resnet20") == []
 
 
 def test_weights__none_imports_neither_library() -> None:

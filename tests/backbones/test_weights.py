@@ -96,8 +96,7 @@ def load_crop(path: Path) -> Tensor:
     return torch.from_numpy(np.array(resized.crop((left, top, left + 224, top + 224)))).permute(2, 0, 1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "right"), [("resnet18", 192), ("resnet50", 213)])
+@pytest.mark.parametrize(("name", "right"), [("resnet18", 192), pytest.param("resnet50", 213, marks=pytest.mark.slow)])
 def test_load_weights__of_the_shared_archives_classify_the_sample_photos(name: str, right: int) -> None:
     """250 photos: 76.8 % is 192 of them, 85.2 % is 213."""
     weights = shared_data("weights", f"{name}_pqf_in1k.npz")
