@@ -70,7 +70,7 @@ class VisionCLI(LightningCLI):
                 VisionDataModule,
                 save_config_callback=None,
                 seed_everything_default=0,
-                parser_kwargs={"exit_on_error": False, verb: {"exit_on_error": False, "allow_abbrev": False}},
+                parser_kwargs={"exit_on_error": False, "allow_abbrev": False, verb: {"exit_on_error": False, "allow_abbrev": False}},
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 auto_configure_optimizers=False,

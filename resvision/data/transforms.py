@@ -92,10 +92,7 @@ def _segmentation(
         albumentations.RandomScale((-0.5, 1), p=1),
         *crop,
         flip,
-        albumentations.Affine(rotate=(-10, 10), shear=(-5, 5), fill_mask=IGNORE_INDEX, p=0.5),
         albumentations.ColorJitter(
-            brightness=(0.6, 1.4), contrast=(0.6, 1.4), saturation=(0.6, 1.4), hue=(-0.05, 0.05), p=0.8
+            brightness=(0.6, 1.4), contrast=(0.6, 1.4), saturation=(0.6, 1.4), hue=(-0.1, 0.1), p=0.8
         ),
-        albumentations.GaussianBlur(sigma_limit=(0.5, 1.5), p=0.1),
-        albumentations.GaussNoise(std_range=(0.01, 0.05), p=0.1),
     ]

@@ -22,31 +22,37 @@ class UNetDecoder(nn.Module):
     features that share a stride, as in a dilated network, the deepest is used.
 
     Args:
-        specs: Features that the decoder will be given, at two strides or more. widths: Channels after each
-            step, coarse to fine, one per step. By default 256, then half of the step before, but no fewer
-            than 32.
+        specs: Features that the decoder will be given, at two strides or more.
+        end_stride: Stride of the feature to end at; by default that of the finest.
+        widths: Channels after each step, coarse to fine, one per step. By default 256, then half of the step before,
+            but no fewer than 32.
         norm: Builds a normalisation layer from a number of channels.
 
     Attributes:
         out_channels: Channels of the result.
-        stride: Stride of the result, that of the finest feature.
+        stride: Stride of the result.
 
     Raises:
-        ValueError: There is but one stride, or another number of widths than of steps.
+        ValueError: There is but one stride, none of `end_stride`, or another number of widths than of steps.
     """
 
     def __init__(
         self,
         specs: Mapping[str, FeatureSpec],
         *,
+        end_stride: int | None = None,
         widths: Sequence[int] | None = None,
         norm: NormFactory = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
         strides = sorted({spec.stride for spec in specs.values()}, reverse=True)
-        steps = len(strides) - 1
-        if steps < 1:
+        if len(strides) < 2:
             raise ValueError(f"a U-Net needs features at two strides or more, got strides {strides}")
+        if end_stride is not None:
+            if end_stride not in strides[1:]:
+                raise ValueError(f"the decoder can end at stride {_listed(strides[1:])}, not at {end_stride}")
+            strides = strides[: strides.index(end_stride) + 1]
+        steps = len(strides) - 1
         if widths is None:
             widths = [max(256 >> step, 32) for step in range(steps)]
         if len(widths) != steps:
@@ -74,3 +80,7 @@ class UNetDecoder(nn.Module):
             x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear")
             x = block(torch.cat([x, skip], dim=1))
         return x
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return " or ".join(map(str, numbers))

@@ -20,17 +20,25 @@ from resvision.batch import IGNORE_INDEX
 __all__ = ["cross_entropy", "dice_loss", "focal_loss"]
 
 
-def cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def cross_entropy(
+    logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None, ignore_index: int = IGNORE_INDEX
+) -> Tensor:
     """Average the negative log-likelihood of the truth over the pixels that count.
 
     Args:
         logits: (N, K, H, W).
         target: (N, H, W).
+        class_weights: (K,), or (2,) when K = 1; each pixel counts as much as the class of its truth weighs.
         ignore_index: Value of the target pixels that do not count.
     """
     target = target.long()
     valid = target != ignore_index
-    return _negative_log_likelihood(logits, target, valid).sum() / valid.sum().clamp_min(1)
+    loss = _negative_log_likelihood(logits, target, valid)
+    if class_weights is None:
+        return loss.sum() / valid.sum().clamp_min(1)
+    weight = class_weights.to(loss.dtype)[torch.where(valid, target, 0)] * valid
+    # All pixels may be ignored, or of classes that weigh nothing.
+    return (weight * loss).sum() / weight.sum().clamp_min(torch.finfo(loss.dtype).tiny)
 
 
 def focal_loss(logits: Tensor, target: Tensor, *, gamma: float = 2.0, ignore_index: int = IGNORE_INDEX) -> Tensor:
@@ -69,18 +77,25 @@ def dice_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDE
         ignore_index: Value of the target pixels that do not count.
     """
     logits = _at_least_fp32(logits)
-    target = target.long().unsqueeze(1)
-    valid = target != ignore_index
+    probability = logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
+    # One row per pixel: a view where the map is channels last, as convolutions like it.
+    probability = probability.movedim(1, -1).flatten(0, -2)
+    target = target.long().flatten()
+    valid = (target != ignore_index).to(probability.dtype)
+    with torch.autocast(logits.device.type, enabled=False):  # it would take the matrix product to bf16
+        predicted = valid @ probability
     if logits.shape[1] == 1:
-        probability, truth = logits.sigmoid(), target == 1
+        hit = target.to(probability.dtype) * valid
+        pixels, overlap = hit.sum(dim=0, keepdim=True), (hit * probability[:, 0]).sum(dim=0, keepdim=True)
     else:
-        classes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)
-        probability, truth = logits.softmax(dim=1), target == classes
-    probability, truth = probability * valid, (truth & valid).to(logits.dtype)
-    pixels = truth.sum(dim=(0, 2, 3))
-    overlap = (probability * truth).sum(dim=(0, 2, 3))
+        # The truth's share alone is gathered and summed by class. A one-hot truth would be as large as the logits,
+        # and the product with it took longer than a third of the network.
+        target = torch.where(valid > 0, target, 0)
+        of_truth = probability.gather(1, target[:, None])[:, 0] * valid
+        zeros = torch.zeros_like(predicted)
+        pixels, overlap = zeros.index_add(0, target, valid), zeros.index_add(0, target, of_truth)
     # No class with a true pixel has a sum below 1, so the floor only keeps 0 / 0 out of the absent ones.
-    dice = 2 * overlap / (probability.sum(dim=(0, 2, 3)) + pixels).clamp_min(1e-7)
+    dice = 2 * overlap / (predicted + pixels).clamp_min(1e-7)
     present = pixels > 0
     return ((1 - dice) * present).sum() / present.sum().clamp_min(1)
 

@@ -1,10 +1,12 @@
 """A weighted sum of losses, as a configuration names them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from typing import Final, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from resvision.batch import IGNORE_INDEX
@@ -32,13 +34,24 @@ class WeightedSum(nn.Module):
 
     Args:
         weights: Weight of each loss by its name in `LOSSES`, as in `{"cross_entropy": 1.0, "dice": 1.0}`.
+        class_weights: Weight of each class in the cross-entropy, 0 or more; the other losses have their own ways with
+            rare classes.
         ignore_index: Value of the target pixels that do not count.
 
     Raises:
-        ValueError: No loss at all, an unknown name, or a weight that is not a finite number above 0.
+        ValueError: No loss at all, an unknown name, a weight that is not a finite number above 0, or class weights
+            that are negative, all 0, or have no cross-entropy to go into.
     """
 
-    def __init__(self, weights: Mapping[str, float], *, ignore_index: int = IGNORE_INDEX) -> None:
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        weights: Mapping[str, float],
+        *,
+        class_weights: Sequence[float] | None = None,
+        ignore_index: int = IGNORE_INDEX,
+    ) -> None:
         super().__init__()
         if not weights:
             raise ValueError(f"no loss is named; choose from {', '.join(LOSSES)}, each with a weight")
@@ -48,19 +61,28 @@ class WeightedSum(nn.Module):
                 raise ValueError(f"unknown loss {name!r}; did you mean {near[0]!r}? There are {', '.join(LOSSES)}")
             if not (weight > 0 and math.isfinite(weight)):
                 raise ValueError(f"the weight of loss {name!r} must be a finite number above 0, got {weight}")
+        if class_weights is not None:
+            if "cross_entropy" not in weights:
+                raise ValueError(f"class_weights go into cross_entropy, and the losses are {', '.join(weights)}")
+            if min(class_weights) < 0 or not 0 < sum(class_weights) < math.inf:
+                raise ValueError(f"class_weights must be 0 or more and not all 0, got {list(class_weights)}")
+        # Not persistent: it follows from the arguments, and says nothing about what was learned.
+        self.register_buffer("class_weights", class_weights and torch.tensor(class_weights), persistent=False)
         self.weights = dict(weights)
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Map logits (N, K, H, W) and integer targets (N, H, W) to a scalar."""
-        terms = [
-            weight * LOSSES[name](logits, target, ignore_index=self.ignore_index)
-            for name, weight in self.weights.items()
-        ]
+        terms = [weight * self._loss(name)(logits, target) for name, weight in self.weights.items()]
         total = terms[0]
         for term in terms[1:]:
             total = total + term
         return total
+
+    def _loss(self, name: str) -> Callable[[Tensor, Tensor], Tensor]:
+        if name == "cross_entropy":
+            return partial(cross_entropy, class_weights=self.class_weights, ignore_index=self.ignore_index)
+        return partial(LOSSES[name], ignore_index=self.ignore_index)
 
     def extra_repr(self) -> str:
         """Name the losses and their weights."""

@@ -29,16 +29,20 @@ class ResUNet(nn.Module):
     - The units are those of the ResNets (convolution, norm, rectifier; rectified after the sum, with a 1x1
       projection as shortcut); the paper's are pre-activated (norm, rectifier, convolution; nothing after
       the sum).
-    - The decoder ends at the stride of the backbone's finest feature, 2 for a ResNet, and the logits are
-      enlarged from there by bilinear interpolation; the paper decodes at full size, which a ResNet has no
-      feature of.
+    - The decoder ends at stride 4 by default, and the logits are enlarged from there by bilinear interpolation; the
+      paper decodes at full size. On street scenes ending at 4 learned better than ending at 2 and took three quarters
+      of the time; give a smaller stride where the backbone has one and the finest detail counts.
     - One logit per class for a softmax, where the paper has one sigmoid; the losses live elsewhere, and are
       cross-entropy and Dice where the paper has the mean squared error.
 
     Args:
         backbone: Encoder; its input statistics normalise the pixels.
         num_classes: Logits per pixel.
+        decoder_stride: Stride at which the decoder ends and the logits are enlarged from.
         decoder_widths: Channels after each step of the decoder, coarse to fine; by default those of `UNetDecoder`.
+
+    Raises:
+        ValueError: The backbone has no feature of `decoder_stride`, or the widths do not fit its steps.
 
     Example:
         >>> model = ResUNet(create_backbone("resnet18"), num_classes=11)
@@ -46,11 +50,18 @@ class ResUNet(nn.Module):
         torch.Size([1, 11, 359, 480])
     """
 
-    def __init__(self, backbone: Backbone, num_classes: int, *, decoder_widths: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        decoder_stride: int = 4,
+        decoder_widths: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.normalization = InputNormalization(backbone.input_statistics)
         self.backbone = backbone
-        self.decoder = UNetDecoder(backbone.feature_specs, widths=decoder_widths)
+        self.decoder = UNetDecoder(backbone.feature_specs, end_stride=decoder_stride, widths=decoder_widths)
         self.head = SegmentationHead(self.decoder.out_channels, num_classes)
         self.least_side = max(spec.stride for spec in backbone.feature_specs.values())
 

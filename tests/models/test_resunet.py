@@ -43,7 +43,7 @@ def test_resunet__sees_the_same_picture_in_every_type(model: ResUNet) -> None:
 
 
 def test_resunet__normalises_before_the_backbone() -> None:
-    model = ResUNet(ToyBackbone(), 4)
+    model = ResUNet(ToyBackbone(), 4, decoder_stride=2)
     seen: list[Tensor] = []
     model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     model(torch.full((2, 3, 8, 8), 51, dtype=torch.uint8))
@@ -53,7 +53,7 @@ def test_resunet__normalises_before_the_backbone() -> None:
 
 def test_resunet__takes_other_numbers_of_channels() -> None:
     pictures = torch.randint(0, 2**16, (2, 5, 16, 16), dtype=torch.int32).to(torch.uint16)
-    assert ResUNet(ToyBackbone(in_channels=5), 2)(pictures).shape == (2, 2, 16, 16)
+    assert ResUNet(ToyBackbone(in_channels=5), 2, decoder_stride=2)(pictures).shape == (2, 2, 16, 16)
 
 
 def test_resunet__trains_every_parameter_with_one_picture() -> None:
