@@ -70,7 +70,11 @@ class VisionCLI(LightningCLI):
                 VisionDataModule,
                 save_config_callback=None,
                 seed_everything_default=0,
-                parser_kwargs={"exit_on_error": False, "allow_abbrev": False, verb: {"exit_on_error": False, "allow_abbrev": False}},
+                parser_kwargs={
+                    "exit_on_error": False,
+                    "allow_abbrev": False,
+                    verb: {"exit_on_error": False, "allow_abbrev": False},
+                },
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 auto_configure_optimizers=False,
@@ -152,6 +156,19 @@ class VisionCLI(LightningCLI):
         """Do nothing: Lightning would let the checkpoint's values win over the command line."""
 
     # The trainer
+
+    def instantiate_classes(self) -> None:
+        """Build the data, the task and the trainer."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # jsonargparse buries what a constructor says of its arguments in a list of types that did not fit.
+            said: BaseException = error
+            while said.__cause__ is not None and str(said).startswith(("Does not validate", "Problem with given")):
+                said = said.__cause__
+            if said is error:
+                raise
+            raise said from None
 
     def before_instantiate_classes(self) -> None:
         """Choose the precision if nobody did: bf16 where the hardware computes in it, else 32 bit."""
