@@ -62,6 +62,8 @@ class VisionCLI(LightningCLI):
         self._verb = verb
         self._request = request
         self._checkpoint = self._find_checkpoint()
+        # A shortened option is most likely a mistyped one; and errors are put into words here, see below.
+        strict: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
         # LightningCLI warns when it is given words while the process has some of its own: ours come from there.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
