@@ -62,8 +62,6 @@ class VisionCLI(LightningCLI):
         self._verb = verb
         self._request = request
         self._checkpoint = self._find_checkpoint()
-        # A shortened option is most likely a mistyped one; and errors are put into words here, see below.
-        strict: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
         # LightningCLI warns when it is given words while the process has some of its own: ours come from there.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
@@ -72,11 +70,6 @@ class VisionCLI(LightningCLI):
                 VisionDataModule,
                 save_config_callback=None,
                 seed_everything_default=0,
-                parser_kwargs={
-                    "exit_on_error": False,
-                    "allow_abbrev": False,
-                    verb: {"exit_on_error": False, "allow_abbrev": False},
-                },
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 auto_configure_optimizers=False,
@@ -120,8 +113,10 @@ class VisionCLI(LightningCLI):
     # The parser
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """Create a parser whose saved configs name the version that wrote them."""
-        return super().init_parser(dump_header=[f"resvision {__version__}"], **kwargs)
+        """Create a parser that raises its errors, to be put into words, and whose configs name their version."""
+        # A shortened option is most likely a mistyped one.
+        kwargs |= {"exit_on_error": False, "allow_abbrev": False, "dump_header": [f"resvision {__version__}"]}
+        return super().init_parser(**kwargs)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # one verb's parser, not all four
         """Return the verb asked for with the arguments of the Trainer's method that are not a person's to set."""
@@ -195,6 +190,8 @@ class VisionCLI(LightningCLI):
             self._save_config()
             callbacks += self._run_callbacks()
             kwargs["default_root_dir"] = str(self._run_folder)
+        elif (scored := self._scored_run()) is not None:
+            callbacks.append(Pictures(scored / "pictures"))
         trainer = super().instantiate_trainer(callbacks=callbacks, logger=loggers, **kwargs)
         device = trainer.strategy.root_device.type
         _say(f"{trainer.num_devices} x {device}, precision {trainer.precision}, channels_last")
@@ -272,12 +269,18 @@ class VisionCLI(LightningCLI):
         score = getattr(self.trainer, verb)
         (metrics,) = score(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True, verbose=False)
         _say(f"\n{self.model.report()}")
-        assert self._checkpoint is not None
-        folder = self._request.run_dir or self._checkpoint.parent.parent
-        if _is_first_process() and (folder / "config.yaml").is_file():
+        folder = self._scored_run()
+        if _is_first_process() and folder is not None:
             result = {"checkpoint": str(self._checkpoint), "metrics": metrics}
             (folder / f"{verb}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-            _say(f"written to {folder / f'{verb}.json'}")
+            _say(f"\nwritten to {folder / f'{verb}.json'} and {folder / 'pictures'}")
+
+    def _scored_run(self) -> Path | None:
+        """Return the run whose checkpoint is scored, None if the file lies in no run."""
+        if self._checkpoint is None:
+            return None
+        folder = self._checkpoint.parent.parent
+        return folder if (folder / "config.yaml").is_file() else None
 
 
 def _class_names_of(data: VisionDataModule) -> list[str]:
