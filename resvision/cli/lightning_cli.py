@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -271,8 +272,10 @@ class VisionCLI(LightningCLI):
         _say(f"\n{self.model.report()}")
         folder = self._scored_run()
         if _is_first_process() and folder is not None:
-            result = {"checkpoint": str(self._checkpoint), "metrics": metrics}
-            (folder / f"{verb}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            # JSON knows no nan, which is the score of a class that the split does not show.
+            scores = {name: None if math.isnan(value) else value for name, value in metrics.items()}
+            result = json.dumps({"checkpoint": str(self._checkpoint), "metrics": scores}, indent=2, allow_nan=False)
+            (folder / f"{verb}.json").write_text(result + "\n", encoding="utf-8")
             _say(f"\nwritten to {folder / f'{verb}.json'} and {folder / 'pictures'}")
 
     def _scored_run(self) -> Path | None:
