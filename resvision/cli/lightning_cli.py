@@ -11,20 +11,21 @@ from typing import Any
 import torch
 import yaml
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ModelSummary
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 import resvision.data
 from resvision._version import __version__
-from resvision.callbacks import ExactResume, Pictures, Progress
+from resvision.callbacks import Pictures, Progress
 from resvision.cli import shipped
 from resvision.cli.messages import UsageError, explain_parse_error
 from resvision.cli.request import Request
 from resvision.cli.run_folder import RUNS, new_folder
+from resvision.cli.run_parts import run_callbacks, run_loggers
 from resvision.data import VisionDataModule
 from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
 from resvision.tasks import VisionTask
@@ -187,9 +188,9 @@ class VisionCLI(LightningCLI):
         self._run_folder: Path | None = None
         if self._verb == "fit" and not given.fast_dev_run:
             self._run_folder = self._new_run_folder()
-            loggers = self._loggers(given.logger)
-            self._save_config()
-            callbacks += self._run_callbacks()
+            loggers = run_loggers(self._run_folder, given.logger)
+            callbacks += run_callbacks(self._run_folder, self.model, self.config[self._verb].seed_everything)
+            self._save_config(self._run_folder / "config.yaml")
             kwargs["default_root_dir"] = str(self._run_folder)
         elif (scored := self._scored_run()) is not None:
             callbacks.append(Pictures(scored / "pictures"))
@@ -206,55 +207,25 @@ class VisionCLI(LightningCLI):
         return folder
 
     @rank_zero_only
-    def _save_config(self) -> None:
-        assert self._run_folder is not None
-        path = self._run_folder / "config.yaml"
+    def _save_config(self, path: Path) -> None:
         self._parser(self._verb).save(self.config[self._verb], path, skip_none=False)
-
-    def _loggers(self, given: Any) -> list[Logger]:
-        """Return the loggers of a run: its CSV and TensorBoard files, and those that a config names."""
-        folder = str(self._run_folder)
-        table = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=20)
-        # It warns of a folder that is not empty, so it comes before everything else that is put there.
-        _ = table.experiment
-        loggers: list[Logger] = [table, TensorBoardLogger(folder, name="", version="tensorboard")]
-        if isinstance(given, Logger):
-            loggers.append(given)
-        elif isinstance(given, list):
-            loggers += given
-        return loggers
-
-    def _run_callbacks(self) -> list[Any]:
-        assert self._run_folder is not None
-        checkpoints = ModelCheckpoint(
-            self._run_folder / "checkpoints",
-            filename="best",
-            monitor=self.model.monitor,
-            mode=self.model.mode,
-            save_last=True,
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
-        )
-        resume = ExactResume(self.config[self._verb].seed_everything)
-        summary = ModelSummary(max_depth=2)
-        return [
-            resume,
-            summary,
-            checkpoints,
-            LearningRateMonitor("step"),
-            Pictures(self._run_folder / "pictures"),
-        ]
 
     # The verbs
 
     def fit(self, **kwargs: Any) -> None:
         """Train, score the best checkpoint on the validation split, and say where everything lies."""
-        self.trainer.fit(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True)
+        try:
+            self.trainer.fit(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True)
+        except SystemExit as stop:
+            # Lightning turns a Ctrl-C into an exit without a word.
+            if self.trainer.interrupted and self._run_folder is not None:
+                _say(f"\nstopped; to go on: resvision fit --ckpt_path {self._run_folder}")
+            raise KeyboardInterrupt from stop
         if self._run_folder is None:
             return
         self.trainer.loggers = []  # the table of the run ends with its last epoch
         checkpoint = self.trainer.checkpoint_callback
-        best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else None
+        best = (checkpoint.best_model_path or None) if isinstance(checkpoint, ModelCheckpoint) else None
         self.trainer.validate(self.model, self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
         _say(f"\n{self.model.report()}\n\nrun folder {self._run_folder}")
 
