@@ -28,7 +28,7 @@ def networks() -> dict[str, nn.Module]:
     """Build both sides; each normalises raw pixels itself."""
     ours = ResUNet(create_backbone("resnet18"), CLASSES)
     theirs = nn.Sequential(InputNormalization(IMAGENET), smp.Unet("resnet18", encoder_weights=None, classes=CLASSES))
-    return {name: net.to(memory_format=torch.channels_last) for name, net in (("ours", ours), ("smp", theirs))}  # type: ignore[call-overload]
+    return {name: net.to(memory_format=torch.channels_last) for name, net in (("ours", ours), ("smp", theirs))}
 
 
 def training_step(network: nn.Module, images: Tensor, masks: Tensor, bf16: bool) -> Callable[[], object]:
