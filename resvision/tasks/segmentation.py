@@ -74,9 +74,7 @@ class SegmentationTask(VisionTask):
             )
         encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
         self._input_statistics = encoder.input_statistics
-        self.model = ResUNet(
-            encoder, len(class_names), decoder_stride=decoder_stride, decoder_widths=decoder_widths
-        )
+        self.model = ResUNet(encoder, len(class_names), decoder_stride=decoder_stride, decoder_widths=decoder_widths)
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
         self.model.to(memory_format=torch.channels_last)
         if class_weights is not None and len(class_weights) != len(class_names):
