@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,20 +11,21 @@ from typing import Any
 import torch
 import yaml
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ModelSummary
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 import resvision.data
 from resvision._version import __version__
-from resvision.callbacks import ExactResume, Pictures, Progress
+from resvision.callbacks import Pictures, Progress
 from resvision.cli import shipped
 from resvision.cli.messages import UsageError, explain_parse_error
 from resvision.cli.request import Request
 from resvision.cli.run_folder import RUNS, new_folder
+from resvision.cli.run_parts import run_callbacks, run_loggers
 from resvision.data import VisionDataModule
 from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
 from resvision.tasks import VisionTask
@@ -70,7 +72,6 @@ class VisionCLI(LightningCLI):
                 VisionDataModule,
                 save_config_callback=None,
                 seed_everything_default=0,
-                parser_kwargs={"exit_on_error": False, "allow_abbrev": False, verb: {"exit_on_error": False, "allow_abbrev": False}},
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 auto_configure_optimizers=False,
@@ -114,8 +115,10 @@ class VisionCLI(LightningCLI):
     # The parser
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """Create a parser whose saved configs name the version that wrote them."""
-        return super().init_parser(dump_header=[f"resvision {__version__}"], **kwargs)
+        """Create a parser that raises its errors, to be put into words, and whose configs name their version."""
+        # A shortened option is most likely a mistyped one.
+        kwargs |= {"exit_on_error": False, "allow_abbrev": False, "dump_header": [f"resvision {__version__}"]}
+        return super().init_parser(**kwargs)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # one verb's parser, not all four
         """Return the verb asked for with the arguments of the Trainer's method that are not a person's to set."""
@@ -153,6 +156,19 @@ class VisionCLI(LightningCLI):
 
     # The trainer
 
+    def instantiate_classes(self) -> None:
+        """Build the data, the task and the trainer."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # jsonargparse buries what a constructor says of its arguments in a list of types that did not fit.
+            said: BaseException = error
+            while said.__cause__ is not None and str(said).startswith(("Does not validate", "Problem with given")):
+                said = said.__cause__
+            if said is error:
+                raise
+            raise said from None
+
     def before_instantiate_classes(self) -> None:
         """Choose the precision if nobody did: bf16 where the hardware computes in it, else 32 bit."""
         trainer = self.config[self._verb].trainer
@@ -172,10 +188,12 @@ class VisionCLI(LightningCLI):
         self._run_folder: Path | None = None
         if self._verb == "fit" and not given.fast_dev_run:
             self._run_folder = self._new_run_folder()
-            loggers = self._loggers(given.logger)
-            self._save_config()
-            callbacks += self._run_callbacks()
+            loggers = run_loggers(self._run_folder, given.logger)
+            callbacks += run_callbacks(self._run_folder, self.model, self.config[self._verb].seed_everything)
+            self._save_config(self._run_folder / "config.yaml")
             kwargs["default_root_dir"] = str(self._run_folder)
+        elif (scored := self._scored_run()) is not None:
+            callbacks.append(Pictures(scored / "pictures"))
         trainer = super().instantiate_trainer(callbacks=callbacks, logger=loggers, **kwargs)
         device = trainer.strategy.root_device.type
         _say(f"{trainer.num_devices} x {device}, precision {trainer.precision}, channels_last")
@@ -189,55 +207,25 @@ class VisionCLI(LightningCLI):
         return folder
 
     @rank_zero_only
-    def _save_config(self) -> None:
-        assert self._run_folder is not None
-        path = self._run_folder / "config.yaml"
+    def _save_config(self, path: Path) -> None:
         self._parser(self._verb).save(self.config[self._verb], path, skip_none=False)
-
-    def _loggers(self, given: Any) -> list[Logger]:
-        """Return the loggers of a run: its CSV and TensorBoard files, and those that a config names."""
-        folder = str(self._run_folder)
-        table = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=20)
-        # It warns of a folder that is not empty, so it comes before everything else that is put there.
-        _ = table.experiment
-        loggers: list[Logger] = [table, TensorBoardLogger(folder, name="", version="tensorboard")]
-        if isinstance(given, Logger):
-            loggers.append(given)
-        elif isinstance(given, list):
-            loggers += given
-        return loggers
-
-    def _run_callbacks(self) -> list[Any]:
-        assert self._run_folder is not None
-        checkpoints = ModelCheckpoint(
-            self._run_folder / "checkpoints",
-            filename="best",
-            monitor=self.model.monitor,
-            mode=self.model.mode,
-            save_last=True,
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
-        )
-        resume = ExactResume(self.config[self._verb].seed_everything)
-        summary = ModelSummary(max_depth=2)
-        return [
-            resume,
-            summary,
-            checkpoints,
-            LearningRateMonitor("step"),
-            Pictures(self._run_folder / "pictures"),
-        ]
 
     # The verbs
 
     def fit(self, **kwargs: Any) -> None:
         """Train, score the best checkpoint on the validation split, and say where everything lies."""
-        self.trainer.fit(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True)
+        try:
+            self.trainer.fit(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True)
+        except SystemExit as stop:
+            # Lightning turns a Ctrl-C into an exit without a word.
+            if self.trainer.interrupted and self._run_folder is not None:
+                _say(f"\nstopped; to go on: resvision fit --ckpt_path {self._run_folder}")
+            raise KeyboardInterrupt from stop
         if self._run_folder is None:
             return
         self.trainer.loggers = []  # the table of the run ends with its last epoch
         checkpoint = self.trainer.checkpoint_callback
-        best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else None
+        best = (checkpoint.best_model_path or None) if isinstance(checkpoint, ModelCheckpoint) else None
         self.trainer.validate(self.model, self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
         _say(f"\n{self.model.report()}\n\nrun folder {self._run_folder}")
 
@@ -253,12 +241,20 @@ class VisionCLI(LightningCLI):
         score = getattr(self.trainer, verb)
         (metrics,) = score(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True, verbose=False)
         _say(f"\n{self.model.report()}")
-        assert self._checkpoint is not None
-        folder = self._request.run_dir or self._checkpoint.parent.parent
-        if _is_first_process() and (folder / "config.yaml").is_file():
-            result = {"checkpoint": str(self._checkpoint), "metrics": metrics}
-            (folder / f"{verb}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-            _say(f"written to {folder / f'{verb}.json'}")
+        folder = self._scored_run()
+        if _is_first_process() and folder is not None:
+            # JSON knows no nan, which is the score of a class that the split does not show.
+            scores = {name: None if math.isnan(value) else value for name, value in metrics.items()}
+            result = json.dumps({"checkpoint": str(self._checkpoint), "metrics": scores}, indent=2, allow_nan=False)
+            (folder / f"{verb}.json").write_text(result + "\n", encoding="utf-8")
+            _say(f"\nwritten to {folder / f'{verb}.json'} and {folder / 'pictures'}")
+
+    def _scored_run(self) -> Path | None:
+        """Return the run whose checkpoint is scored, None if the file lies in no run."""
+        if self._checkpoint is None:
+            return None
+        folder = self._checkpoint.parent.parent
+        return folder if (folder / "config.yaml").is_file() else None
 
 
 def _class_names_of(data: VisionDataModule) -> list[str]:

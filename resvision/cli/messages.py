@@ -77,6 +77,10 @@ def explain_parse_error(message: str, *, keys: Iterable[str], classes: Iterable[
     if match := re.search(r"arguments are required: (.+)", message):
         missing = " and ".join(part.split(".", 1)[-1] for part in match[1].split(", "))
         return f"nothing says what {missing} to use; give a config with --config FILE (`resvision configs` lists some)"
+    if "Unexpected config" in message:
+        return (
+            "the config is empty or no mapping of settings; it needs model: and data: (`resvision configs` lists some)"
+        )
     if match := re.search(r"Problems parsing config: (.+)", message, flags=re.DOTALL):
         return f"the config is no valid YAML: {' '.join(match[1].split())}"
     return _wrong_value(message)
@@ -116,4 +120,6 @@ def _nearest(word: str, known: Iterable[str], otherwise: str) -> str:
         # A key is often mistyped in its last part only, or given without the parts before it.
         tails = {name.rsplit(".", 1)[-1]: name for name in known}
         near = [tails[tail] for tail in difflib.get_close_matches(word.rsplit(".", 1)[-1], tails, n=1, cutoff=0.75)]
-    return f"did you mean {near[0]!r}?" if near else f"{otherwise}"
+    if not near:
+        near = difflib.get_close_matches(word.split(".")[0], known, n=1, cutoff=0.75)
+    return f"did you mean {near[0]!r}?" if near else otherwise

@@ -1,6 +1,7 @@
 """Finding a checkpoint by what a person types, and reading it without trusting it."""
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -12,6 +13,9 @@ __all__ = ["ENTRY", "find_checkpoint", "read_checkpoint"]
 ENTRY: Final = "resvision"
 
 Which = Literal["best", "last"]
+
+# First bytes of what torch.save writes, a zip archive.
+_ARCHIVE: Final = b"PK\x03\x04"
 
 
 def find_checkpoint(given: str | Path, *, which: Which = "best", run: Path | None = None) -> Path:
@@ -60,19 +64,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.stat().st_size:
         raise ValueError(f"the checkpoint {path} is empty; take another one, such as last.ckpt beside it")
+    with path.open("rb") as file:
+        if file.read(len(_ARCHIVE)) != _ARCHIVE:
+            raise ValueError(f"{path} is not a checkpoint")
+    broken = f"the checkpoint {path} is broken or cut short; take another one, such as last.ckpt beside it"
+    if not zipfile.is_zipfile(path):
+        raise ValueError(broken)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # What is no archive at all is taken for a bare pickle, and then refused with the same exception as code.
-        if path.read_bytes()[:2] != b"PK":
-            raise ValueError(f"{path} is not a checkpoint") from error
         raise ValueError(
             f"the checkpoint {path} holds more than tensors and plain data, and is not opened: it could run code"
         ) from error
-    except (RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"the checkpoint {path} is broken or cut short; take another one, such as last.ckpt beside it"
-        ) from error
+    except (RuntimeError, OSError, EOFError) as error:
+        raise ValueError(broken) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(ENTRY), dict):
         raise ValueError(
             f"{path} is not a checkpoint of resvision; to start from plain weights, "

@@ -1,0 +1,159 @@
+"""What a person types wrongly ends in one or two lines, never in a traceback, and leaves nothing behind."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resvision.cli import main
+
+SHAPES = str(Path(__file__).parents[1] / "conf" / "seg_shapes.yaml")
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty folder; what `pytest` was called with is not what `resvision` was."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["resvision"])
+
+
+def _complaint(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must fail; return what it says."""
+    code = main(words)
+    text = capsys.readouterr().err
+    complaint = text[text.index(f"resvision {words[0]}: error: ") :].strip()
+    assert code == 2, text
+    assert "Traceback" not in text
+    assert len(complaint.splitlines()) <= 2, complaint
+    assert not Path("runs").exists()
+    assert not Path("predictions").exists()
+    return complaint
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--model.bakbone", "x"], "SegmentationTask has no setting 'bakbone'; did you mean 'backbone'?"),
+        (["--data.imagesize", "64"], "Shapes has no setting 'imagesize'; did you mean 'image_size'?"),
+        (["--trainer.max_epoch", "3"], "there is no setting '--trainer.max_epoch'; did you mean 'trainer.max_epochs'?"),
+        (["--max_epochs", "3"], "there is no setting '--max_epochs'; did you mean 'trainer.max_epochs'?"),
+        (["--model.optimizer", "AdamX"], "model.optimizer: there is no class 'AdamX'; did you mean 'Adam'?"),
+        (["--model.optimizer.lrr", "1"], "AdamW has no setting 'lrr'; did you mean 'lr'?"),
+        (["--data", "Shpes"], "data: there is no class 'Shpes'; did you mean 'Shapes'?"),
+        (["--model", "SegmentatonTask"], "did you mean 'SegmentationTask'?"),
+        (["--data.image_size", "big"], "data.image_size: expected int, got big"),
+        (["--data.augmentation", "storng"], "data.augmentation: expected Literal['none', 'light', 'strong']"),
+        (["--trainer.max_epochs", "ten"], "trainer.max_epochs: expected int, got ten"),
+        (["--model.backbone", "resnet19"], "unknown backbone 'resnet19'; did you mean resnet18"),
+        (["--model.losses", "{dic: 1}"], "unknown loss 'dic'; did you mean 'dice'?"),
+        (["--model.weights", "nope.pth"], "no file of weights at nope.pth"),
+        (["--model.backbone_options", "{output_strid: 8}"], "output_stride"),
+        (["--model.decoder_stride", "3"], "the decoder can end at stride 16 or 8 or 4 or 2, not at 3"),
+        (["--data.batch_size", "0"], "batch_size is 0; it must be at least 1"),
+        (["--run_dir", "/dev/null/run"], "cannot be written: Not a directory; name another: --run_dir"),
+        (["--ckpt_path", "nope.ckpt"], "there is no checkpoint nope.ckpt"),
+        (["--ckpt_path", "last"], "speaks of a run, and there is none yet"),
+    ],
+)
+def test_fit__names_the_mistake_and_the_mend(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in _complaint(["fit", "--config", SHAPES, *words], capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("modle: {class_path: SegmentationTask}", "there is no setting 'modle.class_path'; did you mean 'model'?"),
+        ("model: {class_path: SegmentationTask", "the config is no valid YAML"),
+        ("trainer: {max_epoch: 3}", "there is no setting 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?"),
+        (
+            "model: {class_path: SegmentationTask, init_args: {bakbone: x}}",
+            "SegmentationTask has no setting 'bakbone'; did you mean 'backbone'?",
+        ),
+        ("trainer: {max_epochs: 3}", "nothing says what data and model to use"),
+        ("", "the config is empty or no mapping of settings"),
+        ("- a\n- b", "the config is empty or no mapping of settings"),
+    ],
+)
+def test_fit__names_the_mistake_in_a_config(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text(text)
+    assert said in _complaint(["fit", "--config", str(config)], capsys)
+
+
+def test_fit__suggests_a_shipped_config(capsys: pytest.CaptureFixture[str]) -> None:
+    complaint = _complaint(["fit", "--config", "seg_resunt.yaml"], capsys)
+    assert "there is no config file" in complaint
+    assert "did you mean 'seg_resunet.yaml'?" in complaint
+
+
+def test_fit__asks_for_a_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "give a config with --config FILE" in _complaint(["fit"], capsys)
+
+
+@pytest.mark.parametrize("verb", ["validate", "test"])
+def test_scoring__refuses_random_weights(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    complaint = _complaint([verb, "--config", SHAPES], capsys)
+    assert f"{verb} needs a trained model: give --ckpt_path" in complaint
+
+
+def _broken(tmp_path: Path, kind: str) -> Path:
+    """Write a file that is no checkpoint of ours."""
+    path = tmp_path / f"{kind}.ckpt"
+    if kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path.write_text("hello")
+    elif kind == "foreign":
+        torch.save({"state_dict": {"a": torch.zeros(1)}}, path)
+    elif kind == "code":
+        torch.save({"resvision": {}, "run": print}, path)
+    else:
+        torch.save({"resvision": {}, "weights": torch.zeros(1000)}, path)
+        path.write_bytes(path.read_bytes()[:-700])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("empty", "is empty"),
+        ("text", "is not a checkpoint"),
+        ("foreign", "is not a checkpoint of resvision"),
+        ("code", "holds more than tensors and plain data"),
+        ("truncated", "is broken or cut short"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["fit", "test", "predict"])
+def test_checkpoint__broken_ones_are_named(
+    verb: str, kind: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _broken(tmp_path, kind)
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    source = ["--data", str(tmp_path / "a.png")] if verb == "predict" else ["--config", SHAPES]
+    complaint = _complaint([verb, *source, "--ckpt_path", str(path)], capsys)
+    assert str(path) in complaint
+    assert said in complaint
+
+
+def test_predict__refuses_random_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "predict needs a trained model" in _complaint(["predict", "--data", str(tmp_path)], capsys)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [("nothing", "there is no folder or file nothing"), ("empty", "has no pictures"), ("*.jpg", "matches nothing")],
+)
+def test_predict__names_data_that_is_not_there(
+    data: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert said in _complaint(["predict", "--ckpt_path", str(_broken(tmp_path, "text")), "--data", data], capsys)
+
+
+def test_debug__shows_the_traceback() -> None:
+    with pytest.raises(ValueError, match="needs a trained model"):
+        main(["test", "--config", SHAPES, "--debug"])
