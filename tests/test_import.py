@@ -33,6 +33,7 @@ def _loaded_by(code: str) -> set[str]:
         "from resvision.cli import main; main(['--help'])",
         "from resvision.cli import main; main(['--version'])",
         "from resvision.cli import main; main(['configs'])",
+        "from resvision.cli import main; main(['backbones', 'list'])",
         "from resvision.cli import main; main(['fitt'])",
     ],
 )

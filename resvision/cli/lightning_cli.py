@@ -72,6 +72,8 @@ class VisionCLI(LightningCLI):
                 VisionDataModule,
                 save_config_callback=None,
                 seed_everything_default=0,
+                # Lightning's 50 leaves a small data set without a curve.
+                trainer_defaults={"log_every_n_steps": 10},
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 auto_configure_optimizers=False,
@@ -192,7 +194,7 @@ class VisionCLI(LightningCLI):
             callbacks += run_callbacks(self._run_folder, self.model, self.config[self._verb].seed_everything)
             self._save_config(self._run_folder / "config.yaml")
             kwargs["default_root_dir"] = str(self._run_folder)
-        elif (scored := self._scored_run()) is not None:
+        elif (scored := self._run_of_checkpoint()) is not None:
             callbacks.append(Pictures(scored / "pictures"))
         trainer = super().instantiate_trainer(callbacks=callbacks, logger=loggers, **kwargs)
         device = trainer.strategy.root_device.type
@@ -202,7 +204,10 @@ class VisionCLI(LightningCLI):
     def _new_run_folder(self) -> Path:
         folder = self._request.run_dir or Path()
         if _is_first_process():
-            folder = new_folder(RUNS / self._request.name, self._request.run_dir, "--run_dir")
+            # A run that goes on by its folder alone has the name of the one before.
+            before = None if self._request.configs else self._run_of_checkpoint()
+            name = self._request.name if before is None else before.absolute().parent.name
+            folder = new_folder(RUNS / name, self._request.run_dir, "--run_dir")
         _say(f"run folder {folder}")
         return folder
 
@@ -218,8 +223,8 @@ class VisionCLI(LightningCLI):
             self.trainer.fit(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True)
         except SystemExit as stop:
             # Lightning turns a Ctrl-C into an exit without a word.
-            if self.trainer.interrupted and self._run_folder is not None:
-                _say(f"\nstopped; to go on: resvision fit --ckpt_path {self._run_folder}")
+            if self._run_folder is not None and (self._run_folder / "checkpoints" / "last.ckpt").exists():
+                _say(f"\nto go on after the last whole epoch: resvision fit --ckpt_path {self._run_folder}")
             raise KeyboardInterrupt from stop
         if self._run_folder is None:
             return
@@ -241,7 +246,7 @@ class VisionCLI(LightningCLI):
         score = getattr(self.trainer, verb)
         (metrics,) = score(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True, verbose=False)
         _say(f"\n{self.model.report()}")
-        folder = self._scored_run()
+        folder = self._run_of_checkpoint()
         if _is_first_process() and folder is not None:
             # JSON knows no nan, which is the score of a class that the split does not show.
             scores = {name: None if math.isnan(value) else value for name, value in metrics.items()}
@@ -249,8 +254,8 @@ class VisionCLI(LightningCLI):
             (folder / f"{verb}.json").write_text(result + "\n", encoding="utf-8")
             _say(f"\nwritten to {folder / f'{verb}.json'} and {folder / 'pictures'}")
 
-    def _scored_run(self) -> Path | None:
-        """Return the run whose checkpoint is scored, None if the file lies in no run."""
+    def _run_of_checkpoint(self) -> Path | None:
+        """Return the run folder that the checkpoint lies in, None if it lies in none."""
         if self._checkpoint is None:
             return None
         folder = self._checkpoint.parent.parent
@@ -291,6 +296,10 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
     # A checkpoint that is only scored brings no training callbacks along.
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided")
+    # A run that goes on has a folder of its own, and its best epoch is the best of that run.
+    warnings.filterwarnings("ignore", message="The dirpath has changed")
+    # albumentations takes a list where its default is a pair.
+    warnings.filterwarnings("ignore", message=r"\s*Dump of a value that does not round-trip")
     # No workers are right where the model computes on the CPU, and small splits are short on purpose.
     warnings.filterwarnings("ignore", message=".*does not have many workers")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")

@@ -20,6 +20,7 @@ model:
   init_args:
     class_names: [sky, road, car]
     backbone: toy
+    decoder_stride: 2
     decoder_widths: [8]
     losses: {cross_entropy: 1.0, dice: 0.5}
     optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 0.002}}

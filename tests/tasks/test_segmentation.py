@@ -35,14 +35,13 @@ def _split(count: int = 6, classes: int = 2) -> list[dict[str, Tensor]]:
 
 
 def _loader(batch_size: int = 2, **arguments: Any) -> DataLoader[dict[str, Tensor]]:
-    generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng():
-        torch.manual_seed(int(generator.initial_seed()))
+        torch.manual_seed(0)
         return DataLoader(_split(**arguments), batch_size)  # type: ignore[arg-type]
 
 
 def _task(**arguments: Any) -> SegmentationTask:
-    arguments = {"backbone": "toy", "decoder_widths": [8]} | arguments
+    arguments = {"backbone": "toy", "decoder_stride": 2, "decoder_widths": [8]} | arguments
     return SegmentationTask(NAMES, **arguments)
 
 
@@ -276,10 +275,9 @@ def test_segmentation__comes_back_from_its_checkpoint_alone(tmp_path: Path) -> N
 
 
 def test_segmentation__does_not_ask_again_for_the_first_weights(tmp_path: Path) -> None:
-    task = _task(backbone="resnet10t", decoder_widths=None)
     weights = tmp_path / "weights.pth"
-    torch.save(task.model.backbone.state_dict(), weights)
-    path = _saved(_task(backbone="resnet10t", decoder_widths=None, weights=str(weights)), tmp_path)
+    torch.save(SegmentationTask(NAMES, backbone="resnet10t").model.backbone.state_dict(), weights)
+    path = _saved(SegmentationTask(NAMES, backbone="resnet10t", weights=str(weights)), tmp_path)
     weights.unlink()
     again = SegmentationTask.load_from_checkpoint(path)
     assert again.hparams["weights"] is None

@@ -1,0 +1,36 @@
+"""Which files a prediction reads and writes."""
+
+from pathlib import Path
+
+import pytest
+
+from resvision.cli.predict import _pictures
+
+
+def _make(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_pictures__of_a_folder_keep_their_subfolders(tmp_path: Path) -> None:
+    _make(tmp_path, "a.jpg", "deep/b.PNG", "notes.txt")
+    assert _pictures(str(tmp_path)) == {tmp_path / "a.jpg": Path("a.png"), tmp_path / "deep/b.PNG": Path("deep/b.png")}
+
+
+def test_pictures__of_one_stem_keep_their_whole_names(tmp_path: Path) -> None:
+    _make(tmp_path, "a.jpg", "a.png", "b.jpg")
+    assert set(_pictures(str(tmp_path)).values()) == {Path("a.jpg.png"), Path("a.png.png"), Path("b.png")}
+
+
+def test_pictures__of_a_glob_and_of_a_file(tmp_path: Path) -> None:
+    _make(tmp_path, "x/a.jpg", "x/b.jpg", "x/c.png")
+    assert list(_pictures(str(tmp_path / "x" / "*.jpg"))) == [tmp_path / "x/a.jpg", tmp_path / "x/b.jpg"]
+    assert list(_pictures(str(tmp_path / "**" / "c.png"))) == [tmp_path / "x/c.png"]
+    assert _pictures(str(tmp_path / "x/a.jpg")) == {tmp_path / "x/a.jpg": Path("a.png")}
+
+
+def test_pictures__never_write_two_into_one_file(tmp_path: Path) -> None:
+    _make(tmp_path, "x/a.jpg", "y/a.jpg")
+    with pytest.raises(ValueError, match="files of one name in several folders"):
+        _pictures(str(tmp_path / "*" / "a.jpg"))

@@ -1,0 +1,91 @@
+"""A trained model in somebody else's hands: one file, pictures in, results out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+
+from resvision import load
+from resvision.data import Shapes
+from resvision.drawing import class_colours
+from resvision.inference import Predictor, SegmentationResult
+from resvision.tasks import SegmentationTask
+
+
+@pytest.fixture(scope="module")
+def task() -> SegmentationTask:
+    torch.manual_seed(0)
+    return SegmentationTask(["background", "circle", "square", "triangle", "star"], backbone="resnet10t")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(task: SegmentationTask, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    trainer = Trainer(
+        max_epochs=0, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(task, Shapes(32, train_size=4, val_size=1, test_size=1, batch_size=4))
+    path = tmp_path_factory.mktemp("run") / "checkpoints" / "best.ckpt"
+    trainer.save_checkpoint(path)
+    return path
+
+
+def _picture(height: int = 45, width: int = 70) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_load__gives_the_model_that_was_saved(checkpoint: Path, task: SegmentationTask) -> None:
+    image = _picture()
+    with torch.inference_mode():
+        logits = task.eval()(torch.from_numpy(image).permute(2, 0, 1)[None])
+    result = load(checkpoint, device="cpu").predict(image)
+    assert result.mask.shape == (45, 70)
+    assert result.mask.dtype == np.uint8
+    np.testing.assert_array_equal(result.mask, logits[0].argmax(dim=0).numpy())
+
+
+def test_load__takes_the_best_of_a_run_folder(checkpoint: Path) -> None:
+    assert load(checkpoint.parent.parent).class_names == ("background", "circle", "square", "triangle", "star")
+
+
+def test_load__says_that_there_is_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no checkpoints/best.ckpt; it holds no checkpoint at all"):
+        load(tmp_path)
+
+
+def test_load__names_a_task_that_is_not_known_here(checkpoint: Path, tmp_path: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["resvision"]["task"] = "DepthTask"
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match="of the task DepthTask, which is not known here"):
+        load(tmp_path / "other.ckpt")
+
+
+def test_predict__reads_a_file_as_its_pixels(checkpoint: Path, tmp_path: Path) -> None:
+    image = _picture()
+    Image.fromarray(image).save(tmp_path / "a.png")
+    predictor = load(checkpoint, device="cpu")
+    np.testing.assert_array_equal(predictor.predict(tmp_path / "a.png").mask, predictor.predict(image).mask)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (32, 32, 1), (32, 32, 4)])
+def test_predict__refuses_other_channels(task: SegmentationTask, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"takes pictures of shape \(H, W, 3\)"):
+        Predictor(task, "cpu").predict(np.zeros(shape, np.uint8))
+
+
+def test_result__shares_add_up_and_count_pixels() -> None:
+    result = SegmentationResult(np.array([[0, 2], [2, 2]], np.uint8), ("sky", "road", "car"))
+    assert result.shares() == {"sky": 0.25, "road": 0.0, "car": 0.75}
+
+
+def test_result__index_image_keeps_the_class_numbers(tmp_path: Path) -> None:
+    mask = np.array([[0, 1], [2, 1]], np.uint8)
+    SegmentationResult(mask, ("sky", "road", "car")).index_image().save(tmp_path / "mask.png")
+    stored = Image.open(tmp_path / "mask.png")
+    assert stored.mode == "P"
+    np.testing.assert_array_equal(np.asarray(stored), mask)
+    np.testing.assert_array_equal(np.asarray(stored.convert("RGB"))[1, 0], class_colours(3)[2])
