@@ -127,16 +127,14 @@ def test_root__that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_root__without_folders_of_classes_is_an_error(tmp_path: Path) -> None:
     _write(tmp_path, 3)
-    with pytest.raises(
-        DataError, match=r"there are no folders; put the pictures of each class into one of its own$"
-    ):
+    with pytest.raises(DataError, match=r"there are no folders; put the pictures of each class into one of its own$"):
         _data(tmp_path)
 
 
 @pytest.mark.parametrize("split", ["", "train"])
 def test_root__with_one_class_is_an_error(tmp_path: Path, split: str) -> None:
     _write(tmp_path / split / "cat", 3)
-    with pytest.raises(DataError, match=r"there is only the folder (cat|train); put the pictures of each class into one"):
+    with pytest.raises(DataError, match="there is only the folder cat; put the pictures of each class into one of its"):
         _data(tmp_path)
 
 
