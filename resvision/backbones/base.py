@@ -76,6 +76,8 @@ def check_features(wanted: Collection[str] | None, known: Collection[str]) -> tu
 @torch.fx.wrap
 def check_images(images: Tensor, in_channels: int, stride: int) -> None:
     """Raise a ValueError unless the pictures have the right channels and are no smaller than the stride."""
+    if images.ndim != 4:
+        raise ValueError(f"pictures must come as a batch (N, C, H, W), got shape {tuple(images.shape)}")
     if images.shape[1] != in_channels:
         raise ValueError(f"this backbone was built for {in_channels} channels, got pictures of {images.shape[1]}")
     if images.shape[2] < stride or images.shape[3] < stride:

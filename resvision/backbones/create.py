@@ -32,11 +32,11 @@ def create_backbone(name: str, *, weights: str | None = None, **options: Unpack[
     """Build a registered backbone.
 
     Args:
-        name: One of `list_backbones()`.
-        weights: None starts from random numbers. A path (`.pth .pt .th .ckpt .safetensors .npz`) reads a
-            file; `timm/<tag>` and `torchvision/<name>`, such as `timm/a1_in1k` and
-            `torchvision/IMAGENET1K_V2`, fetch those of the same model there. Nothing else ever touches the
-            network.
+        name: One of `list_backbones()`, or `timm/<name>` for any model of timm's that gives feature maps.
+        weights: None starts from random numbers. The path of a file (`.pth .pt .th .ckpt .safetensors .npz`) is read;
+            `timm/<tag>` and `torchvision/<name>`, such as `timm/a1_in1k` and `torchvision/IMAGENET1K_V2`, fetch those
+            of the same model there; so do `hf-hub:<repository>` and a URL that ends in `#sha256=<digest>`. Nothing
+            else ever touches the network.
         **options: See `BackboneOptions`.
 
     Raises:

@@ -78,9 +78,12 @@ def _create(model: str, in_channels: int, output_stride: int | None, weights: st
         options["output_stride"] = output_stride
     if weights is not None:
         # Read by us, so that nothing but tensors is ever unpickled; renamed, adapted and loaded by timm.
-        state, _ = read_weights(weights, BackboneEntry(f"timm/{model}", TimmBackbone, references=(f"timm/{model}",)))
-        options |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
+        entry = BackboneEntry(f"timm/{model}", TimmBackbone, references=(f"timm/{model}",))
+        options["pretrained_cfg_overlay"] = {"state_dict": read_weights(weights, entry).state}
+        options["pretrained"] = True
+        if weights.startswith("timm/"):  # with its tag, timm knows the statistics of its pictures
+            model = f"{model}.{weights.removeprefix('timm/')}"
     try:
         return timm.create_model(model, **options)
-    except (AttributeError, RuntimeError, TypeError) as error:
+    except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
         raise ValueError(f"timm cannot build {model!r} with these options or weights: {error}") from error

@@ -32,7 +32,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         ValueError: The format is not known, the file is damaged or holds code, or there are no weights in it.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no file of weights at {path}; check the path")
+        raise FileNotFoundError(
+            f"no file of weights at {path}; check the path, or name timm/<tag> or torchvision/<name>"
+        )
     if path.suffix not in SUFFIXES:
         raise ValueError(f"cannot tell the format of {path}; weights end in {', '.join(SUFFIXES)}")
     try:

@@ -1,11 +1,12 @@
 """A run that was stopped and goes on as if it had never been stopped."""
 
+import warnings
 from typing import Any, final
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from resvision.data import VisionDataModule
+from resvision.data.base import VisionDataModule
 from resvision.data.seeding import fold
 
 __all__ = ["ExactResume"]
@@ -21,6 +22,10 @@ class ExactResume(Callback):
     path) becomes a function of seed and step. What is left is to tell the data where to begin, before the loader
     exists.
 
+    The weights, the batches and the epochs are those of the run without the stop, whichever hook wrote the checkpoint
+    and however often the run is resumed. A validation that was due at the very step of a checkpoint written before
+    it is not made up for.
+
     Args:
         seed: Seed of the run.
     """
@@ -34,15 +39,20 @@ class ExactResume(Callback):
         if trainer.state.fn != "fit" or not isinstance(data, VisionDataModule):
             return
         loop = checkpoint["loops"]["fit_loop"]
-        batches, epochs = loop["epoch_loop.batch_progress"], loop["epoch_progress"]["current"]
-        # Inside the hooks of a batch it is `ready` and not yet `completed`.
-        within_batch = batches["current"]["completed"] < batches["current"]["ready"]
+        batches, epochs = loop["epoch_loop.batch_progress"], loop["epoch_progress"]
+        # Lightning cannot know that the loader begins where the checkpoint stands.
+        warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch")
         if not batches["is_last_batch"]:
-            data.resume_at(epochs["processed"], batches["current"]["ready"])
+            data.resume_at(epochs["current"]["processed"], batches["current"]["ready"])
             return
-        # Saved in the hooks of an epoch's last batch, the epoch is over but not yet counted.
-        uncounted = within_batch and epochs["processed"] == epochs["completed"]
-        data.resume_at(epochs["processed"] + int(uncounted), 0)
+        if batches["current"]["completed"] < batches["current"]["ready"]:
+            # Saved in the hooks of an epoch's last batch. From there Lightning counts the epochs wrong, and a run that
+            # is resumed once more repeats batches. It is right from the end of the epoch, so that is what it is told.
+            for counts in ("current", "total"):
+                batches[counts]["completed"] = batches[counts]["ready"]
+                epochs[counts]["processed"] += 1
+            loop["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
+        data.resume_at(epochs["current"]["processed"], 0)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Give this step its own random numbers."""

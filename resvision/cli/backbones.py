@@ -40,6 +40,7 @@ def main(verb: str, words: Sequence[str]) -> int:
     listing.add_argument("--pattern", default="*", help="only names that match, such as 'resnet*d'")
     listing.add_argument("--stage-table", action="store_true", help="print what each stage is made of")
     listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.add_argument("--markdown", action="store_true", help="print the table of the manual, sizes included")
     listing.set_defaults(run=_list)
     showing = commands.add_parser("show", help="show one backbone: stages, parameters, GMACs, weights, paper")
     showing.add_argument("name", help="a backbone, such as resnet50")
@@ -64,6 +65,9 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([_facts(entry) for entry in entries], indent=2))
         return 0
+    if arguments.markdown:
+        print("\n".join(_markdown(entries)))
+        return 0
     if arguments.stage_table:
         rows = [("name", "block", "blocks per stage", "width per stage", "stem", "shortcut"), *map(_stages, entries)]
     else:
@@ -71,6 +75,28 @@ def _list(arguments: argparse.Namespace) -> int:
         rows += [(entry.name, ", ".join(entry.references), entry.paper or "") for entry in entries]
     _print_table(rows)
     return 0
+
+
+def _markdown(entries: Sequence[BackboneEntry]) -> list[str]:
+    # Takes torch, to count parameters and GMACs.
+    from resvision.backbones.describe import describe
+
+    lines = [
+        "| name | blocks per stage | parameters | GMACs | at | deepest feature | equal to | paper |",
+        "|---|---|---:|---:|---:|---|---|---|",
+    ]
+    for entry in entries:
+        layout = entry.layout if isinstance(entry.layout, ResNetLayout) else None
+        size = 32 if layout is not None and layout.stem == "cifar" else 224
+        numbers = describe(entry, size=size)
+        deepest = numbers.features[-1]
+        blocks = "" if layout is None else f"{'-'.join(map(str, layout.depths))} {layout.block}"
+        paper = f"[{entry.paper}](https://arxiv.org/abs/{entry.paper.removeprefix('arXiv:')})" if entry.paper else ""
+        lines.append(
+            f"| `{entry.name}` | {blocks} | {numbers.parameters / 1e6:.2f} M | {numbers.gmacs:.2f} | {size} "
+            f"| {deepest.channels}, stride {deepest.stride} | {', '.join(entry.references)} | {paper} |"
+        )
+    return lines
 
 
 def _facts(entry: BackboneEntry) -> dict[str, Any]:

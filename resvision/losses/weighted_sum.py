@@ -40,7 +40,7 @@ class WeightedSum(nn.Module):
 
     Raises:
         ValueError: No loss at all, an unknown name, a weight that is not a finite number above 0, or class weights
-            that are negative, all 0, or have no cross-entropy to go into.
+            that are negative, not finite, all 0, or have no cross-entropy to go into.
     """
 
     class_weights: Tensor | None
@@ -64,10 +64,11 @@ class WeightedSum(nn.Module):
         if class_weights is not None:
             if "cross_entropy" not in weights:
                 raise ValueError(f"class_weights go into cross_entropy, and the losses are {', '.join(weights)}")
-            if min(class_weights) < 0 or not 0 < sum(class_weights) < math.inf:
-                raise ValueError(f"class_weights must be 0 or more and not all 0, got {list(class_weights)}")
+            if not (all(weight >= 0 for weight in class_weights) and 0 < sum(class_weights) < math.inf):
+                raise ValueError(f"class_weights must be finite, 0 or more and not all 0, got {list(class_weights)}")
+        tensor = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         # Not persistent: it follows from the arguments, and says nothing about what was learned.
-        self.register_buffer("class_weights", class_weights and torch.tensor(class_weights), persistent=False)
+        self.register_buffer("class_weights", tensor, persistent=False)
         self.weights = dict(weights)
         self.ignore_index = ignore_index
 

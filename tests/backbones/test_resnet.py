@@ -1,6 +1,7 @@
 """Our ResNets against timm's and torchvision's, number by number."""
 
 import copy
+from typing import Literal
 
 import pytest
 import timm
@@ -143,6 +144,14 @@ def test_resnet__frozen_norm_has_no_parameters_and_never_changes() -> None:
         assert_same_features(ours, images, timm_features(model, images), atol=1e-5)
 
 
+@pytest.mark.parametrize(("norm", "kind"), [("group", nn.GroupNorm), ("sync", nn.SyncBatchNorm)])
+def test_resnet__other_norms_replace_every_one(norm: Literal["group", "sync"], kind: type[nn.Module]) -> None:
+    backbone = create_backbone("resnet18", norm=norm).eval()
+    assert sum(isinstance(module, kind) for module in backbone.modules()) == 20
+    assert not any(type(module) is nn.BatchNorm2d for module in backbone.modules())
+    assert bool(backbone(torch.randn(1, 3, 64, 64))["stage4"].isfinite().all())
+
+
 def test_resnet__drop_path_grows_linearly_as_timms() -> None:
     ours = create_backbone("resnet18", drop_path=0.2)
     theirs = timm.create_model("resnet18", drop_path_rate=0.2)
@@ -169,6 +178,11 @@ def test_resnet__drop_path_grows_linearly_as_timms() -> None:
 def test_resnet__a_value_out_of_range_is_an_error_that_says_the_range(options: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         get_entry("resnet18").build(**options)
+
+
+def test_resnet__a_picture_that_is_no_batch_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"must come as a batch \(N, C, H, W\), got shape \(3, 64, 64\)"):
+        create_backbone("resnet10t")(torch.zeros(3, 64, 64))
 
 
 def test_resnet__pictures_too_small_or_of_other_channels_are_an_error() -> None:

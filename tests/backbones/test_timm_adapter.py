@@ -57,6 +57,17 @@ def test_timm_backbone__knows_the_statistics_of_its_model() -> None:
     assert create_backbone("timm/test_vit").input_statistics.mean == config.mean
 
 
+def test_timm_backbone__loads_a_tag_with_the_statistics_of_that_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = timm_model("test_vit").state_dict()
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", lambda *_, **__: dict(trained))
+    backbone = create_backbone("timm/test_vit", weights="timm/r160_in1k")
+    config = timm.get_pretrained_cfg("test_vit.r160_in1k")
+    assert config is not None
+    assert backbone.input_statistics.mean == config.mean
+    key = "blocks.0.attn.qkv.weight"
+    assert torch.equal(backbone.get_parameter(f"network.model.{key}"), trained[key])
+
+
 def test_timm_backbone__options_reach_timm() -> None:
     backbone = create_backbone("timm/test_resnet", in_channels=5, output_stride=8, out_features=["stage4", "stem"])
     assert [(name, spec.stride) for name, spec in backbone.feature_specs.items()] == [("stem", 2), ("stage4", 8)]

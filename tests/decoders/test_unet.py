@@ -75,3 +75,18 @@ def test_unet_decoder__refuses_another_number_of_widths() -> None:
 def test_unet_decoder__refuses_features_of_one_stride() -> None:
     with pytest.raises(ValueError, match=r"two strides or more, got strides \[4\]"):
         UNetDecoder({"a": FeatureSpec(4, 4), "b": FeatureSpec(4, 4)})
+
+
+def test_unet_decoder__ends_at_the_stride_that_is_asked_for() -> None:
+    decoder = UNetDecoder(SPECS, end_stride=4, widths=(7,)).eval()
+    features = _features(37, 51)
+    result = decoder(features)
+    assert result.shape == (2, 7, *features["stage1"].shape[-2:])
+    assert (decoder.out_channels, decoder.stride) == (7, 4)
+    assert torch.equal(decoder({name: features[name] for name in ("stage1", "stage2")}), result)
+
+
+@pytest.mark.parametrize("stride", [1, 8, 16])
+def test_unet_decoder__names_the_strides_that_it_can_end_at(stride: int) -> None:
+    with pytest.raises(ValueError, match=f"can end at stride 4 or 2, not at {stride}"):
+        UNetDecoder(SPECS, end_stride=stride)

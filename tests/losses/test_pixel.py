@@ -52,6 +52,44 @@ def test_cross_entropy__of_classes_equals_torch(classes: int, ignored: bool) -> 
     )
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_cross_entropy__with_class_weights_equals_torch(ignored: bool) -> None:
+    weights = torch.tensor([0.5, 2.0, 0.0, 1.0, 7.0])
+    _same(
+        lambda x, y: cross_entropy(x, y, class_weights=weights),
+        lambda x, y: F.cross_entropy(x, y, weight=weights.to(x.dtype), ignore_index=IGNORED),
+        _logits(5),
+        _target(5, ignored),
+    )
+
+
+def test_cross_entropy__of_one_logit_with_class_weights_equals_that_of_two() -> None:
+    # A sigmoid of x is a softmax of (0, x).
+    weights, target = torch.tensor([0.5, 3.0]), _target(2, ignored=True)
+    _same(
+        lambda x, y: cross_entropy(x, y, class_weights=weights),
+        lambda x, y: F.cross_entropy(
+            torch.cat([torch.zeros_like(x), x], dim=1), y, weight=weights.to(x.dtype), ignore_index=IGNORED
+        ),
+        _logits(1),
+        target,
+    )
+
+
+@pytest.mark.parametrize("present", [IGNORED, 1])
+def test_cross_entropy__with_class_weights_is_zero_where_nothing_weighs(present: int) -> None:
+    target = torch.full((2, 9, 7), present, dtype=torch.uint8)
+    weights = torch.tensor([1.0, 0.0, 1.0])
+    value, gradient = _value_and_gradient(lambda x, y: cross_entropy(x, y, class_weights=weights), _logits(3), target)
+    assert value.item() == 0
+    assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+def test_cross_entropy__refuses_another_number_of_class_weights() -> None:
+    with pytest.raises(ValueError, match=r"class_weights must have the shape \(3,\), got \(2,\)"):
+        cross_entropy(_logits(3), _target(3, ignored=False), class_weights=torch.ones(2))
+
+
 def test_cross_entropy__equals_smp_but_for_its_mean_over_ignored_pixels() -> None:
     logits, target = _logits(5), _target(5, ignored=True)
     theirs = smp.SoftCrossEntropyLoss(smooth_factor=0.0, ignore_index=IGNORED)
@@ -79,6 +117,30 @@ def test_dice__of_classes_equals_smp(ignored: bool) -> None:
 def test_dice__of_one_logit_equals_smp(ignored: bool) -> None:
     theirs = smp.DiceLoss("binary", ignore_index=IGNORED)
     _same(dice_loss, lambda x, y: theirs(x, y.unsqueeze(1)), _logits(1), _target(2, ignored))
+
+
+def _one_hot_dice(logits: Tensor, target: Tensor) -> Tensor:
+    keep = (target != IGNORED).unsqueeze(1)
+    truth = F.one_hot(torch.where(target == IGNORED, 0, target), logits.shape[1]).movedim(-1, 1) * keep
+    probability = logits.softmax(dim=1) * keep
+    pixels = truth.sum(dim=(0, 2, 3))
+    dice = 2 * (truth * probability).sum(dim=(0, 2, 3)) / (pixels + probability.sum(dim=(0, 2, 3)))
+    return (1 - dice)[pixels > 0].mean()
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_dice__equals_a_one_hot_computation(ignored: bool, memory_format: torch.memory_format) -> None:
+    logits = _logits(5).contiguous(memory_format=memory_format)
+    _same(dice_loss, _one_hot_dice, logits, _target(4, ignored))
+
+
+def test_dice__of_millions_of_pixels_keeps_its_digits() -> None:
+    # Summed one by one in fp32, two million times 0.9 is wrong by 2 %.
+    target = torch.zeros(2, 1024, 1024, dtype=torch.uint8)
+    logits = torch.tensor([9.0, 1.0]).log().view(1, 2, 1, 1).expand(2, 2, 1024, 1024)
+    # Class 0 is everywhere and has 0.9 of each pixel; class 1 is absent.
+    assert dice_loss(logits, target).item() == pytest.approx(1 - 2 * 0.9 / 1.9, rel=1e-4)
 
 
 def test_dice__leaves_absent_classes_out_of_the_mean() -> None:

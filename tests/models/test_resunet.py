@@ -91,3 +91,15 @@ def test_resunet__state_loads_into_another_one(model: ResUNet) -> None:
     other.load_state_dict(model.state_dict())
     pictures = _pictures(40, 40)
     assert torch.equal(other(pictures), model(pictures))
+
+
+@pytest.mark.parametrize(("stride", "blocks"), [(2, 4), (4, 3), (16, 1)])
+def test_resunet__decodes_to_the_stride_that_is_asked_for(stride: int, blocks: int) -> None:
+    model = ResUNet(create_backbone(SMALL), 4, decoder_stride=stride).eval()
+    assert (model.decoder.stride, len(model.decoder.blocks)) == (stride, blocks)
+    assert model(_pictures(33, 47)).shape == (2, 4, 33, 47)
+
+
+def test_resunet__names_the_strides_that_the_decoder_can_end_at() -> None:
+    with pytest.raises(ValueError, match="can end at stride 16 or 8 or 4 or 2, not at 3"):
+        ResUNet(create_backbone(SMALL), 4, decoder_stride=3)

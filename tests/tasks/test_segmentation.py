@@ -323,3 +323,15 @@ def test_segmentation__names_the_nearest_of_a_mistyped_loss_and_backbone() -> No
 def test_segmentation__is_channels_last() -> None:
     weight = _task().get_parameter("model.decoder.blocks.0.conv1.weight")
     assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_segmentation__weights_its_classes() -> None:
+    task = _task(losses={"cross_entropy": 1.0}, class_weights=[1.0, 3.0, 0.0]).eval()
+    batch = _split_batch()
+    expected = cross_entropy(task(batch["image"]), batch["mask"], class_weights=torch.tensor([1.0, 3.0, 0.0]))
+    torch.testing.assert_close(task.training_loss(batch), expected, rtol=0, atol=0)
+
+
+def test_segmentation__refuses_another_number_of_class_weights() -> None:
+    with pytest.raises(ValueError, match="class_weights has 2 numbers for 3 classes"):
+        _task(class_weights=[1.0, 2.0])
