@@ -138,11 +138,14 @@ def _scores(run: Path, score: str = "val/miou") -> list[tuple[int, float]]:
 
 
 def _check_masks(line: dict[str, Any]) -> None:
-    size = Image.open(line["file"]).size
-    mask = Image.open(Path("out", line["mask"]))
-    assert (mask.mode, mask.size) == ("P", size)
-    assert Image.open(Path("out", line["overlay"])).size == size
-    shares = np.bincount(np.asarray(mask).ravel(), minlength=len(line["shares"])) / (size[0] * size[1])
+    with (
+        Image.open(line["file"]) as picture,
+        Image.open(Path("out", line["mask"])) as mask,
+        Image.open(Path("out", line["overlay"])) as overlay,
+    ):
+        assert (mask.mode, mask.size) == ("P", picture.size)
+        assert overlay.size == picture.size
+    shares = np.bincount(np.asarray(mask).ravel(), minlength=len(line["shares"])) / (line["height"] * line["width"])
     assert list(line["shares"].values()) == pytest.approx(shares.tolist(), abs=1e-6)
 
 

@@ -4,6 +4,7 @@ It needs no download, shows within minutes whether a model learns, and has the l
 boxes and a mask for each picture, all from one seed and index.
 """
 
+from colorsys import hsv_to_rgb
 from typing import Any, Final, Literal, TypedDict, final
 
 import cv2
@@ -34,6 +35,10 @@ _SPOKES: Final = {
     "triangle": np.ones(3),
     "star": np.tile([1, 0.45], 5),
 }
+#: Hue of each class, in turns of the colour circle, and how far a shape's own may lie from it: a class can be told by
+#: its colour and, where neighbours in the circle come close, by its form.
+_HUES: Final = {"circle": 0.0, "square": 0.25, "triangle": 0.5, "star": 0.75}
+_HUE_SPREAD: Final = 0.12
 
 
 class ShapesPicture(TypedDict):
@@ -85,7 +90,7 @@ class ShapesDataset:
             inside = alpha > 127
             if _hides_too_much(instances, inside):
                 continue
-            self._paint(canvas, alpha, rng)
+            self._paint(canvas, alpha, CLASS_NAMES[kind], rng)
             instances[inside] = len(classes)
             classes.append(kind)
         noise = rng.integers(0, 2 * _NOISE + 1, canvas.shape, dtype=np.uint8)
@@ -115,15 +120,15 @@ class ShapesDataset:
         cv2.fillPoly(alpha, [points], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
         return alpha
 
-    def _paint(self, canvas: NDArray[np.float32], alpha: NDArray[np.uint8], rng: np.random.Generator) -> None:
-        """Blend a shape into the canvas, in a colour that stands out from what lies below it."""
+    def _paint(
+        self, canvas: NDArray[np.float32], alpha: NDArray[np.uint8], name: str, rng: np.random.Generator
+    ) -> None:
+        """Blend a shape into the canvas, in a bright colour near that of its class."""
         x, y, width, height = cv2.boundingRect(alpha)
         rows, columns = slice(y, y + height), slice(x, x + width)
         below = canvas[rows, columns]
-        # Half the range away in one channel at least, so that no shape vanishes.
-        colour = rng.uniform(0, 255, 3)
-        channel = rng.integers(0, 3)
-        colour[channel] = (below[..., channel].mean() + rng.uniform(90, 166)) % 256
+        hue = (_HUES[name] + rng.uniform(-_HUE_SPREAD, _HUE_SPREAD)) % 1
+        colour = 255 * np.array(hsv_to_rgb(hue, rng.uniform(0.75, 1), rng.uniform(0.75, 1)))
         fill = colour.astype(np.float32) + self._waves(rng, rows, columns)
         weight = alpha[rows, columns, None].astype(np.float32) / 255
         below += weight * (fill - below)
