@@ -145,7 +145,7 @@ def _check_masks(line: dict[str, Any]) -> None:
     ):
         assert (mask.mode, mask.size) == ("P", picture.size)
         assert overlay.size == picture.size
-    shares = np.bincount(np.asarray(mask).ravel(), minlength=len(line["shares"])) / (line["height"] * line["width"])
+        shares = np.bincount(np.asarray(mask).ravel(), minlength=len(line["shares"])) / (mask.width * mask.height)
     assert list(line["shares"].values()) == pytest.approx(shares.tolist(), abs=1e-6)
 
 
