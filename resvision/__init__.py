@@ -11,11 +11,12 @@ from resvision._version import __version__
 if TYPE_CHECKING:
     from resvision.backbones import create_backbone, list_backbones, register_backbone
     from resvision.inference import load
-    from resvision.models import ResUNet
+    from resvision.models import Classifier, ResUNet
 
-__all__ = ["ResUNet", "__version__", "create_backbone", "list_backbones", "load", "register_backbone"]
+__all__ = ["Classifier", "ResUNet", "__version__", "create_backbone", "list_backbones", "load", "register_backbone"]
 
 _HOME = {
+    "Classifier": "resvision.models",
     "ResUNet": "resvision.models",
     "create_backbone": "resvision.backbones",
     "list_backbones": "resvision.backbones",

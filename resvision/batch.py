@@ -4,7 +4,7 @@ from typing import Final, TypedDict
 
 from torch import Tensor
 
-__all__ = ["IGNORE_INDEX", "SegmentationBatch"]
+__all__ = ["IGNORE_INDEX", "ClassificationBatch", "SegmentationBatch"]
 
 #: Value of a mask pixel that belongs to no class: it counts in no loss and in no metric. Masks are uint8, so
 #: there can be at most 255 classes, 0 to 254.
@@ -22,4 +22,18 @@ class SegmentationBatch(TypedDict):
 
     image: Tensor
     mask: Tensor
+    index: Tensor
+
+
+class ClassificationBatch(TypedDict):
+    """A batch of pictures with one class each.
+
+    Attributes:
+        image: (N, C, H, W), uint8 or uint16 as stored in the file, channels last in memory.
+        label: (N,), int64, classes from 0.
+        index: (N,), int64, position of each picture in its split, to find its file again.
+    """
+
+    image: Tensor
+    label: Tensor
     index: Tensor

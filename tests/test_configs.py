@@ -60,8 +60,13 @@ def _repeated_defaults(said: dict[str, Any], file: Path) -> list[str]:
 
 
 def test_folders__hold_configs() -> None:
-    assert {path.name for path in SHIPPED} >= {"seg_resunet.yaml", "seg_resunet_camvid.yaml"}
-    assert {path.name for path in SMALL} >= {"seg_shapes.yaml", "seg_mask_folder.yaml"}
+    assert {path.name for path in SHIPPED} >= {"seg_resunet.yaml", "seg_resunet_camvid.yaml", "cls_finetune.yaml"}
+    assert {path.name for path in SMALL} >= {
+        "seg_shapes.yaml",
+        "seg_mask_folder.yaml",
+        "cls_shapes.yaml",
+        "cls_image_folder.yaml",
+    }
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=_by_name)
@@ -112,14 +117,45 @@ def _write_mask_folder(root: Path) -> None:
     (root / "classes.txt").write_text("road\nsky\n", encoding="utf-8")
 
 
+def _write_class_folders(root: Path) -> None:
+    """Write two classes of pictures that differ in size."""
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        for number in range(6):
+            picture = rng.integers(0, 256, (33 + 9 * number, 47, 3), dtype=np.uint8)
+            assert cv2.imwrite(str(root / name / f"{number}.jpg"), picture)
+
+
 def _metrics(run: Path) -> list[dict[str, str]]:
     with (run / "metrics.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def _scores(run: Path) -> list[tuple[int, float]]:
-    """Return (epoch, mean IoU) of every validation."""
-    return [(int(row["epoch"]), float(row["val/miou"])) for row in _metrics(run) if row["val/miou"]]
+def _scores(run: Path, score: str = "val/miou") -> list[tuple[int, float]]:
+    """Return (epoch, score) of every validation."""
+    return [(int(row["epoch"]), float(row[score])) for row in _metrics(run) if row[score]]
+
+
+def _check_masks(line: dict[str, Any]) -> None:
+    with (
+        Image.open(line["file"]) as picture,
+        Image.open(Path("out", line["mask"])) as mask,
+        Image.open(Path("out", line["overlay"])) as overlay,
+    ):
+        assert (mask.mode, mask.size) == ("P", picture.size)
+        assert overlay.size == picture.size
+        shares = np.bincount(np.asarray(mask).ravel(), minlength=len(line["shares"])) / (mask.width * mask.height)
+    assert list(line["shares"].values()) == pytest.approx(shares.tolist(), abs=1e-6)
+
+
+def _check_top(line: dict[str, Any]) -> None:
+    probabilities = [entry["probability"] for entry in line["top"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+    # No config here has more than the five classes that a line names.
+    assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+    assert len({entry["class"] for entry in line["top"]}) == len(probabilities)
+    assert not Path("out", "masks").exists()
 
 
 @pytest.mark.parametrize("path", SMALL, ids=_by_name)
@@ -128,35 +164,32 @@ def test_small__is_trained_scored_and_predicts(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     _write_mask_folder(tmp_path / "pictures")
+    _write_class_folders(tmp_path / "classes")
+    score, check = ("accuracy", _check_top) if path.stem.startswith("cls") else ("miou", _check_masks)
     run = Path("runs", path.stem, "1")
 
     assert main(["fit", "--config", str(path)]) == 0
     shown = capsys.readouterr().out
     assert f"run folder {run}" in shown.splitlines()[-1]
     assert re.search(r"^mean +\d\.\d{3}", shown, flags=re.MULTILINE)
-    ((epoch, miou),) = _scores(run)
+    ((epoch, value),) = _scores(run, f"val/{score}")
     assert epoch == 0
-    assert 0 <= miou <= 1
+    assert 0 <= value <= 1
     for file in ("config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         assert (run / file).stat().st_size
-    assert len(list(run.glob("pictures/val_*.png"))) == 5
+    assert len(list(run.glob("pictures/val_*.png"))) == (4 if path.stem == "cls_image_folder" else 5)
     assert list(run.glob("tensorboard/events.*"))
 
     assert main(["test", "--ckpt_path", str(run)]) == 0
     result = json.loads((run / "test.json").read_text(encoding="utf-8"))
     assert result["checkpoint"] == str(run / "checkpoints" / "best.ckpt")
-    assert 0 <= result["metrics"]["test/miou"] <= 1
+    assert 0 <= result["metrics"][f"test/{score}"] <= 1
 
     assert main(["predict", "--ckpt_path", str(run), "--data", "pictures/test", "--output", "out"]) == 0
     lines = [json.loads(line) for line in Path("out/predictions.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["file"] for line in lines] == [f"pictures/test/{number}.jpg" for number in range(5)]
     for line in lines:
-        size = Image.open(line["file"]).size
-        mask = Image.open(Path("out", line["mask"]))
-        assert (mask.mode, mask.size) == ("P", size)
-        assert Image.open(Path("out", line["overlay"])).size == size
-        shares = np.bincount(np.asarray(mask).ravel(), minlength=len(line["shares"])) / (size[0] * size[1])
-        assert list(line["shares"].values()) == pytest.approx(shares.tolist(), abs=1e-6)
+        check(line)
 
 
 # What a run is good for afterwards

@@ -67,7 +67,7 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     # A path that a .pth file adds has its own .pth files left alone: an editable install stays out of sight.
     (packages / "borrowed.pth").write_text("\n".join(borrowed), encoding="utf-8")
-    pip = [sys.executable, "-m", "pip", "--python", scripts / "python"]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", scripts / "python"]
     _run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=folder)
     return scripts
 

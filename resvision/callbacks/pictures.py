@@ -5,6 +5,7 @@ from typing import Any, final
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -16,9 +17,10 @@ __all__ = ["Pictures"]
 
 @final
 class Pictures(Callback):
-    """Writes the first pictures of an evaluation with their truth and the prediction, side by side.
+    """Writes the first pictures of an evaluation with their truth and the prediction.
 
-    It needs batches with `image` and `mask`, and a `VisionTask` that maps images to logits.
+    It needs batches with `image` and `mask`, which are set side by side, or with `image` and `label`, which stand
+    above the picture; and a `VisionTask` that maps images to logits.
 
     Args:
         folder: Folder for the files `<split>_<number>.png`; it is made when the first one is written.
@@ -50,25 +52,31 @@ class Pictures(Callback):
         if trainer.state.fn == "fit" or not trainer.is_global_zero:
             return
         split = "test" if trainer.testing else "val"
-        images, masks = (batch[key][: self.count - self._done] for key in ("image", "mask"))
+        truth = "mask" if "mask" in batch else "label"
+        images, truths = (batch[key][: self.count - self._done] for key in ("image", truth))
         if not len(images):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         assert isinstance(pl_module, VisionTask)
         class_names = list(pl_module.class_names)
-        predictions = pl_module(images).argmax(dim=1)
-        for image, mask, prediction in zip(images, masks, predictions, strict=True):
-            picture = _panel(image, mask, prediction, class_names)
-            picture.save(self.folder / f"{split}_{self._done:02d}.png")
+        draw = _masks if truth == "mask" else _labels
+        for image, true, logits in zip(images, truths, pl_module(images), strict=True):
+            pixels = image.permute(1, 2, 0).cpu().numpy()
+            draw(pixels, true, logits, class_names).save(self.folder / f"{split}_{self._done:02d}.png")
             self._done += 1
 
     on_test_batch_end = on_validation_batch_end
 
 
-def _panel(image: Tensor, truth: Tensor, prediction: Tensor, class_names: list[str]) -> Image.Image:
-    pixels = image.permute(1, 2, 0).cpu().numpy()
-    masks = {"truth": truth, "prediction": prediction}
+def _masks(pixels: NDArray[Any], truth: Tensor, logits: Tensor, class_names: list[str]) -> Image.Image:
+    masks = {"truth": truth, "prediction": logits.argmax(dim=0)}
     overlays = [
         (title, overlay(pixels, mask.cpu().numpy().astype(np.uint8), len(class_names))) for title, mask in masks.items()
     ]
     return panel([("picture", displayable(pixels)), *overlays], class_names)
+
+
+def _labels(pixels: NDArray[Any], truth: Tensor, logits: Tensor, class_names: list[str]) -> Image.Image:
+    probability, prediction = logits.float().softmax(dim=0).max(dim=0)
+    title = f"{class_names[int(truth)]}, said {class_names[int(prediction)]} ({probability.item():.0%})"
+    return panel([(title, displayable(pixels))], [])

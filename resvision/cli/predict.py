@@ -7,21 +7,26 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Final
 
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from resvision.cli.messages import explain
 from resvision.cli.request import Request
 from resvision.cli.run_folder import new_folder
 from resvision.data.reading import IMAGE_SUFFIXES
-from resvision.inference import Predictor, load
+from resvision.inference import ClassificationResult, Predictor, SegmentationResult, load
 from resvision.inference.checkpoints import find_checkpoint
 
 __all__ = ["main"]
 
+#: Classes that a line names.
+_TOP: Final = 5
+
 
 def main(verb: str, words: Sequence[str]) -> int:
-    """Predict every picture; write masks, overlays and one JSON line each."""
+    """Predict every picture; write one JSON line each, and masks and overlays where the model segments."""
     request = Request.parse(words)
     options = _parser(verb).parse_args(words)
     if request.ckpt_path is None:
@@ -38,8 +43,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"resvision {verb}",
         allow_abbrev=False,
-        description="Apply a trained model to pictures. Writes masks/ (palette PNG, values are class numbers), "
-        "overlays/ and predictions.jsonl.",
+        description="Apply a trained model to pictures. Writes predictions.jsonl, with the five likeliest classes of a "
+        "classifier; a segmentation also writes masks/ (palette PNG, values are class numbers) and overlays/.",
     )
     parser.add_argument("--ckpt_path", metavar="CKPT", help="best, last, a run folder or a checkpoint file")
     parser.add_argument("--data", required=True, help="a folder, searched with its subfolders, a glob or a file")
@@ -93,18 +98,24 @@ def _predict(predictor: Predictor, pictures: dict[Path, Path], output: Path) -> 
                 tqdm.write(f"resvision predict: error: {text}", file=sys.stderr)
                 lines.write(json.dumps({"file": str(path), "error": text}) + "\n")
                 continue
+            line: dict[str, Any] = {"file": str(path), "height": image.shape[0], "width": image.shape[1]}
             result = predictor.predict(image)
-            mask, overlay = output / "masks" / name, output / "overlays" / name
-            for target, picture in ((mask, result.index_image()), (overlay, result.overlay(image))):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                picture.save(target)
-            line = {
-                "file": str(path),
-                "height": result.mask.shape[0],
-                "width": result.mask.shape[1],
-                "mask": str(mask.relative_to(output)),
-                "overlay": str(overlay.relative_to(output)),
-                "shares": {name: round(share, 6) for name, share in result.shares().items()},
-            }
+            if isinstance(result, ClassificationResult):
+                line["top"] = [{"class": name, "probability": round(p, 6)} for name, p in result.top(_TOP)]
+            else:
+                line |= _write_masks(result, image, output, name)
             lines.write(json.dumps(line) + "\n")
     return failures
+
+
+def _write_masks(result: SegmentationResult, image: NDArray[Any], output: Path, name: Path) -> dict[str, Any]:
+    """Write the mask and its overlay; return what is to be said of them."""
+    mask, overlay = output / "masks" / name, output / "overlays" / name
+    for target, picture in ((mask, result.index_image()), (overlay, result.overlay(image))):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(target)
+    return {
+        "mask": str(mask.relative_to(output)),
+        "overlay": str(overlay.relative_to(output)),
+        "shares": {name: round(share, 6) for name, share in result.shares().items()},
+    }

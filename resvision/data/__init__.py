@@ -10,19 +10,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from resvision.data.base import VisionDataModule
     from resvision.data.errors import DataError
+    from resvision.data.fitting import fit_to
+    from resvision.data.image_folder import ImageFolder
     from resvision.data.mask_folder import MaskFolder
     from resvision.data.reading import image_size, read_image, read_mask
     from resvision.data.sampler import EpochSampler, SampleKey
     from resvision.data.seeding import fold
     from resvision.data.shapes import Shapes
+    from resvision.data.torchvision_dataset import TorchvisionDataset
 
 _HOME = {
     "DataError": "errors",
     "EpochSampler": "sampler",
+    "ImageFolder": "image_folder",
     "MaskFolder": "mask_folder",
     "SampleKey": "sampler",
     "Shapes": "shapes",
+    "TorchvisionDataset": "torchvision_dataset",
     "VisionDataModule": "base",
+    "fit_to": "fitting",
     "fold": "seeding",
     "image_size": "reading",
     "read_image": "reading",
@@ -32,10 +38,13 @@ _HOME = {
 __all__ = [
     "DataError",
     "EpochSampler",
+    "ImageFolder",
     "MaskFolder",
     "SampleKey",
     "Shapes",
+    "TorchvisionDataset",
     "VisionDataModule",
+    "fit_to",
     "fold",
     "image_size",
     "read_image",

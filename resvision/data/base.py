@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import cv2
+import numpy as np
 import torch
 from lightning.fabric.utilities.data import suggested_max_num_workers
 from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from resvision.data.sampler import EpochSampler, SampleKey
 
-__all__ = ["Split", "VisionDataModule", "VisionDataset"]
+__all__ = ["Split", "VisionDataModule", "VisionDataset", "stack_images"]
 
 Split = Literal["train", "val", "test"]
 
@@ -177,6 +180,15 @@ class VisionDataModule(LightningDataModule, ABC):
             prefetch_factor=4 if workers else None,
             worker_init_fn=_one_thread,
         )
+
+
+def stack_images(images: Sequence[NDArray[Any]]) -> Tensor:
+    """Put pictures (H, W, C) of one size, uint8 or uint16, together to (N, C, H, W), channels last in memory."""
+    if len({image.dtype for image in images}) > 1:
+        # 65535 / 255 = 257, so that a pixel of 8 bits keeps its brightness among those of 16.
+        images = [image * np.uint16(257) if image.dtype == np.uint8 else image for image in images]
+    # Stacked channels last, as the files are, and only seen as (N, C, H, W): no pixel is moved for it.
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
 def _one_thread(worker: int) -> None:

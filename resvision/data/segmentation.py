@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from resvision.batch import SegmentationBatch
-from resvision.data.base import VisionDataset
+from resvision.data.base import VisionDataset, stack_images
 from resvision.data.sampler import SampleKey
 from resvision.data.seeding import fold
 from resvision.data.transforms import SegmentationTransform
@@ -86,13 +86,8 @@ class SegmentationDataset(VisionDataset):
     @staticmethod
     def collate(samples: Sequence[SegmentationSample]) -> SegmentationBatch:
         """Put samples of one size together into a batch."""
-        images = [sample["image"] for sample in samples]
-        if len({image.dtype for image in images}) > 1:
-            # 65535 / 255 = 257, so that a pixel of 8 bits keeps its brightness among those of 16.
-            images = [image * np.uint16(257) if image.dtype == np.uint8 else image for image in images]
         return SegmentationBatch(
-            # Stacked channels last, as the files are, and seen as (N, C, H, W): no pixel is moved for it.
-            image=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
+            image=stack_images([sample["image"] for sample in samples]),
             mask=torch.from_numpy(np.stack([sample["mask"] for sample in samples])),
             index=torch.tensor([sample["index"] for sample in samples]),
         )

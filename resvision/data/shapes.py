@@ -4,16 +4,18 @@ It needs no download, shows within minutes whether a model learns, and has the l
 boxes and a mask for each picture, all from one seed and index.
 """
 
-from typing import Any, Final, TypedDict, final
+from colorsys import hsv_to_rgb
+from typing import Any, Final, Literal, TypedDict, final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from resvision.data.base import Split, VisionDataModule
+from resvision.data.base import Split, VisionDataModule, VisionDataset
+from resvision.data.classification import ClassificationDataset, ClassificationSource
 from resvision.data.seeding import fold
 from resvision.data.segmentation import SegmentationDataset, SegmentationSource
-from resvision.data.transforms import Augmentation, SegmentationTransform
+from resvision.data.transforms import Augmentation, ClassificationTransform, SegmentationTransform
 
 __all__ = ["CLASS_NAMES", "Shapes", "ShapesDataset", "ShapesPicture"]
 
@@ -33,6 +35,10 @@ _SPOKES: Final = {
     "triangle": np.ones(3),
     "star": np.tile([1, 0.45], 5),
 }
+#: Hue of each class, in turns of the colour circle, and how far a shape's own may lie from it: a class can be told by
+#: its colour and, where neighbours in the circle come close, by its form.
+_HUES: Final = {"circle": 0.0, "square": 0.25, "triangle": 0.5, "star": 0.75}
+_HUE_SPREAD: Final = 0.12
 
 
 class ShapesPicture(TypedDict):
@@ -84,7 +90,7 @@ class ShapesDataset:
             inside = alpha > 127
             if _hides_too_much(instances, inside):
                 continue
-            self._paint(canvas, alpha, rng)
+            self._paint(canvas, alpha, CLASS_NAMES[kind], rng)
             instances[inside] = len(classes)
             classes.append(kind)
         noise = rng.integers(0, 2 * _NOISE + 1, canvas.shape, dtype=np.uint8)
@@ -114,15 +120,15 @@ class ShapesDataset:
         cv2.fillPoly(alpha, [points], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
         return alpha
 
-    def _paint(self, canvas: NDArray[np.float32], alpha: NDArray[np.uint8], rng: np.random.Generator) -> None:
-        """Blend a shape into the canvas, in a colour that stands out from what lies below it."""
+    def _paint(
+        self, canvas: NDArray[np.float32], alpha: NDArray[np.uint8], name: str, rng: np.random.Generator
+    ) -> None:
+        """Blend a shape into the canvas, in a bright colour near that of its class."""
         x, y, width, height = cv2.boundingRect(alpha)
         rows, columns = slice(y, y + height), slice(x, x + width)
         below = canvas[rows, columns]
-        # Half the range away in one channel at least, so that no shape vanishes.
-        colour = rng.uniform(0, 255, 3)
-        channel = rng.integers(0, 3)
-        colour[channel] = (below[..., channel].mean() + rng.uniform(90, 166)) % 256
+        hue = (_HUES[name] + rng.uniform(-_HUE_SPREAD, _HUE_SPREAD)) % 1
+        colour = 255 * np.array(hsv_to_rgb(hue, rng.uniform(0.75, 1), rng.uniform(0.75, 1)))
         fill = colour.astype(np.float32) + self._waves(rng, rows, columns)
         weight = alpha[rows, columns, None].astype(np.float32) / 255
         below += weight * (fill - below)
@@ -159,9 +165,8 @@ def _labelled(image: NDArray[np.uint8], instances: NDArray[np.uint8], classes: N
     )
 
 
-@final
-class _ShapesSource(SegmentationSource):
-    """The masks of drawn pictures."""
+class _Drawn:
+    """Pictures of one split, drawn as they are asked for."""
 
     uniform_size = True
 
@@ -172,23 +177,38 @@ class _ShapesSource(SegmentationSource):
     def __len__(self) -> int:
         return len(self._shapes)
 
-    def read(self, index: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        picture = self._shapes[index]
-        return picture["image"], picture["mask"]
-
     def name(self, index: int) -> str:
         return f"shapes/{self._split}/{index:05d}"
 
 
 @final
+class _Masks(_Drawn, SegmentationSource):
+    """Drawn pictures with their masks."""
+
+    def read(self, index: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        picture = self._shapes[index]
+        return picture["image"], picture["mask"]
+
+
+@final
+class _Labels(_Drawn, ClassificationSource):
+    """Drawn pictures with their classes; none is of the background, so they count from 0."""
+
+    def read(self, index: int) -> tuple[NDArray[Any], int]:
+        picture = self._shapes[index]
+        return picture["image"], picture["label"] - 1
+
+
+@final
 class Shapes(VisionDataModule):
-    """Drawn shapes to segment: circles, squares, triangles and stars, textured, noisy and half hidden.
+    """Drawn shapes: circles, squares, triangles and stars, textured, noisy and half hidden.
 
     The pictures are always the same; `seed` only orders and augments them. The splits are drawn from seeds of
     their own, so none shares a picture with another.
 
     Args:
         image_size: Height and width in pixels, at least 32.
+        task: What the labels are: a class for each pixel, or that of the shape of which most is visible.
         train_size: Pictures of the training split.
         val_size: Pictures of the validation split.
         test_size: Pictures of the test split.
@@ -203,6 +223,7 @@ class Shapes(VisionDataModule):
         self,
         image_size: int = 96,
         *,
+        task: Literal["segmentation", "classification"] = "segmentation",
         train_size: int = 2048,
         val_size: int = 256,
         test_size: int = 256,
@@ -211,7 +232,8 @@ class Shapes(VisionDataModule):
         num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(CLASS_NAMES, 3, batch_size=batch_size, num_workers=num_workers, seed=seed)
+        names = CLASS_NAMES if task == "segmentation" else CLASS_NAMES[1:]
+        super().__init__(names, 3, batch_size=batch_size, num_workers=num_workers, seed=seed)
         if image_size < 32:
             raise ValueError(f"image_size is {image_size}; shapes can be told apart from 32 pixels on")
         self.image_size = image_size
@@ -219,10 +241,15 @@ class Shapes(VisionDataModule):
         for split, size in self.sizes.items():
             if size < 1:
                 raise ValueError(f"{split}_size is {size}; a split needs at least 1 picture")
-        self.transform = SegmentationTransform(augmentation, (image_size, image_size))
+        self.task = task
+        self.augmentation: Augmentation = augmentation
 
-    def build(self, split: Split) -> SegmentationDataset:
+    def build(self, split: Split) -> VisionDataset:
         """Return the pictures of one split."""
         shapes = ShapesDataset(self.sizes[split], self.image_size, seed=fold(split))
-        transform = self.transform if split == "train" else None
-        return SegmentationDataset(_ShapesSource(shapes, split), transform, seed=self.seed)
+        size, training = self.image_size, split == "train"
+        if self.task == "segmentation":
+            crop = SegmentationTransform(self.augmentation, (size, size)) if training else None
+            return SegmentationDataset(_Masks(shapes, split), crop, seed=self.seed)
+        transform = ClassificationTransform(self.augmentation, size) if training else None
+        return ClassificationDataset(_Labels(shapes, split), size, transform, seed=self.seed)

@@ -1,6 +1,7 @@
 """Features to logits."""
 
 from resvision.heads.auxiliary import AUXILIARY_WEIGHT, AuxiliaryHead
+from resvision.heads.classification import ClassificationHead
 from resvision.heads.segmentation import SegmentationHead
 
-__all__ = ["AUXILIARY_WEIGHT", "AuxiliaryHead", "SegmentationHead"]
+__all__ = ["AUXILIARY_WEIGHT", "AuxiliaryHead", "ClassificationHead", "SegmentationHead"]

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from resvision.data.fitting import fit_to
 from resvision.data.reading import read_image
 from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
-from resvision.inference.results import SegmentationResult
-from resvision.tasks import VisionTask
+from resvision.inference.results import ClassificationResult, Result, SegmentationResult
+from resvision.tasks import ClassificationTask, VisionTask
 
 __all__ = ["Predictor", "load"]
 
@@ -37,8 +38,8 @@ class Predictor:
         return read_image(Path(path), channels=self.in_channels)
 
     @torch.inference_mode()
-    def predict(self, image: str | Path | NDArray[Any]) -> SegmentationResult:
-        """Predict one picture.
+    def predict(self, image: str | Path | NDArray[Any]) -> Result:
+        """Predict one picture; to be classified, it is cut to the size of training as it was in evaluation.
 
         Args:
             image: A file, or an array (H, W, C), uint8, uint16 or float32 in 0..1, RGB.
@@ -51,10 +52,15 @@ class Predictor:
             raise ValueError(
                 f"the model takes pictures of shape (H, W, {self.in_channels}), this one has {pixels.shape}"
             )
+        classifying = isinstance(self.task, ClassificationTask)
+        if classifying and self.task.image_size is not None:
+            pixels = fit_to(pixels, self.task.image_size)
         batch = torch.from_numpy(np.ascontiguousarray(pixels)[None]).permute(0, 3, 1, 2).to(self.device)
         bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             logits = self.task(batch)
+        if classifying:
+            return ClassificationResult(logits[0].float().softmax(dim=0).cpu().numpy(), self.class_names)
         mask = logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
         return SegmentationResult(mask, self.class_names)
 
@@ -82,6 +88,7 @@ def load(ckpt_path: str | Path, device: str | None = None) -> Predictor:
     settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if key[0] != "_"}
     task = kinds[name](**settings)
     task.load_state_dict(checkpoint["state_dict"])
+    task.on_load_checkpoint(checkpoint)
     return Predictor(task, device)
 
 

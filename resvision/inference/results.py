@@ -9,7 +9,7 @@ from PIL import Image
 
 from resvision.drawing import class_colours, overlay
 
-__all__ = ["SegmentationResult"]
+__all__ = ["ClassificationResult", "Result", "SegmentationResult"]
 
 
 @dataclass(frozen=True)
@@ -38,3 +38,24 @@ class SegmentationResult:
     def overlay(self, image: NDArray[Any]) -> Image.Image:
         """Return the picture, (H, W, C), with the colours of the classes laid over it."""
         return Image.fromarray(overlay(image, self.mask, len(self.class_names)))
+
+
+@dataclass(frozen=True)
+class ClassificationResult:
+    """One class for the picture.
+
+    Attributes:
+        probabilities: (num_classes,), float32, of each class; they sum to 1.
+        class_names: Names in the order of the class numbers.
+    """
+
+    probabilities: NDArray[np.float32]
+    class_names: tuple[str, ...]
+
+    def top(self, count: int = 1) -> list[tuple[str, float]]:
+        """Return the likeliest classes with their probabilities, the likeliest first; at most as many as there are."""
+        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(self.class_names[number], float(self.probabilities[number])) for number in order]
+
+
+Result = SegmentationResult | ClassificationResult

@@ -1,5 +1,6 @@
 """Plain modules that put backbone, decoder and head together: raw pixels in, logits out."""
 
+from resvision.models.classifier import Classifier
 from resvision.models.resunet import ResUNet
 
-__all__ = ["ResUNet"]
+__all__ = ["Classifier", "ResUNet"]

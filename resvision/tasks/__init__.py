@@ -1,11 +1,16 @@
 """Lightning modules: loss, scores and optimiser wiring around a model."""
 
 from resvision.tasks.base import VisionTask, parameter_groups
-from resvision.tasks.confusion import ConfusionMatrix, SegmentationScores
+from resvision.tasks.calibration import CalibrationError
+from resvision.tasks.classification import ClassificationTask
+from resvision.tasks.confusion import ClassificationScores, ConfusionMatrix, SegmentationScores
 from resvision.tasks.schedules import WarmupCosine
 from resvision.tasks.segmentation import SegmentationTask
 
 __all__ = [
+    "CalibrationError",
+    "ClassificationScores",
+    "ClassificationTask",
     "ConfusionMatrix",
     "SegmentationScores",
     "SegmentationTask",

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from resvision._version import __version__
+from resvision.layers import InputStatistics
 from resvision.tasks.schedules import WarmupCosine
 
 __all__ = ["VisionTask", "parameter_groups"]
@@ -37,8 +38,9 @@ class VisionTask(LightningModule, ABC):
     device: the training loss is summed there, and logged every `trainer.log_every_n_steps` steps as the
     mean since it was last logged.
 
-    A task's constructor takes plain data and calls `self.save_hyperparameters(ignore=["optimizer",
-    "scheduler"])`, so that its checkpoints load with `weights_only=True`.
+    A task's constructor takes plain data, `backbone`, `weights` and `in_channels` among it, and calls
+    `self.save_hyperparameters(ignore=["optimizer", "scheduler"])`, so that its checkpoints load with
+    `weights_only=True`.
 
     Args:
         class_names: One name per class, in the order of their numbers.
@@ -49,11 +51,13 @@ class VisionTask(LightningModule, ABC):
     Attributes:
         monitor: Score that tells the best checkpoint.
         mode: Whether the best is the largest or the smallest.
+        input_statistics: Of the backbone; set by the task's constructor.
         image_size: (H, W) of the pictures in the last training batch, None before the first.
     """
 
     monitor: ClassVar[str]
     mode: ClassVar[Literal["min", "max"]]
+    input_statistics: InputStatistics
 
     def __init__(
         self,
@@ -94,9 +98,11 @@ class VisionTask(LightningModule, ABC):
     def report(self) -> str:
         """Return the last evaluation as a table in plain text."""
 
-    @abstractmethod
     def description(self) -> dict[str, Any]:
         """Return plain data that tells a reader of the checkpoint how to use the model."""
+        statistics = {"mean": list(self.input_statistics.mean), "std": list(self.input_statistics.std)}
+        said = {name: self.hparams[name] for name in ("backbone", "weights", "in_channels")}
+        return said | {"input_statistics": statistics}
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
@@ -202,7 +208,7 @@ class VisionTask(LightningModule, ABC):
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a reader needs to know, as plain data."""
+        """Add what a reader needs to know, as plain data; let the first weights not be asked for again."""
         checkpoint["resvision"] = {
             "version": __version__,
             "task": type(self).__name__,
@@ -210,6 +216,7 @@ class VisionTask(LightningModule, ABC):
             "image_size": None if self.image_size is None else list(self.image_size),
             **self.description(),
         }
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]["weights"] = None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another task or of other classes.

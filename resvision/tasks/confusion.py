@@ -1,4 +1,4 @@
-"""All scores of a segmentation from one streaming confusion matrix."""
+"""One streaming confusion matrix, and the scores of a segmentation or a classification that follow from it."""
 
 from typing import NamedTuple, final
 
@@ -8,7 +8,7 @@ from torchmetrics import Metric
 
 from resvision.batch import IGNORE_INDEX
 
-__all__ = ["ConfusionMatrix", "SegmentationScores"]
+__all__ = ["ClassificationScores", "ConfusionMatrix", "SegmentationScores"]
 
 
 class SegmentationScores(NamedTuple):
@@ -46,16 +46,53 @@ class SegmentationScores(NamedTuple):
         return SegmentationScores(iou, dice, true / total, iou.nanmean(), dice.nanmean(), counts.trace() / total)
 
 
+class ClassificationScores(NamedTuple):
+    """Scores from 0 to 1, fp64 on the CPU, of all pictures that were seen.
+
+    A class without a true picture is `nan` in `recall` and `f1`, and one that was never predicted is `nan` in
+    `precision`: the split cannot say.
+
+    Attributes:
+        precision: (K,), part of the pictures said to be of a class that are.
+        recall: (K,), part of the pictures of a class that were found.
+        f1: (K,), harmonic mean of both, 0 for a class that was never found.
+        pictures: (K,), int64, number of true pictures.
+        mean_precision: Scalar, mean over the classes that are not `nan`.
+        mean_recall: Scalar, the same of recall; it is the balanced accuracy.
+        mean_f1: Scalar, the same of F1.
+        accuracy: Scalar, part of the pictures with the right class.
+    """
+
+    precision: Tensor
+    recall: Tensor
+    f1: Tensor
+    pictures: Tensor
+    mean_precision: Tensor
+    mean_recall: Tensor
+    mean_f1: Tensor
+    accuracy: Tensor
+
+    @staticmethod
+    def of(counts: Tensor) -> "ClassificationScores":
+        """Score a (K, K) matrix of picture counts, rows the truth, columns the prediction."""
+        counts = counts.cpu()
+        hit, true, predicted = counts.diagonal().double(), counts.sum(dim=1), counts.sum(dim=0)
+        precision, recall = hit / predicted, hit / true
+        f1 = torch.where(true > 0, 2 * hit / (true + predicted), torch.nan)
+        means = precision.nanmean(), recall.nanmean(), f1.nanmean()
+        return ClassificationScores(precision, recall, f1, true, *means, hit.sum() / true.sum())
+
+
 @final
 class ConfusionMatrix(Metric):
-    """Count pixels by true and predicted class, without waiting for the device.
+    """Count pixels, or pictures, by true and predicted class, without waiting for the device.
 
     The counts are int64, so no split is too large for them, and are summed over the processes of a
     distributed run when the scores are computed.
 
     Args:
         num_classes: K.
-        ignore_index: Value of the true pixels that do not count.
+        ignore_index: Value of a truth that does not count.
     """
 
     is_differentiable = False
@@ -88,6 +125,6 @@ class ConfusionMatrix(Metric):
         counts.index_add_(0, cell, torch.ones_like(cell))
         self.counts += counts[:bins].view_as(self.counts)
 
-    def compute(self) -> SegmentationScores:
-        """Score everything that was counted since the last reset."""
-        return SegmentationScores.of(self.counts)
+    def compute(self) -> Tensor:
+        """Return the counts since the last reset, (K, K), rows the truth, columns the prediction."""
+        return self.counts

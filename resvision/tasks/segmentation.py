@@ -73,7 +73,7 @@ class SegmentationTask(VisionTask):
                 "the background is a class too"
             )
         encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
-        self._input_statistics = encoder.input_statistics
+        self.input_statistics = encoder.input_statistics
         self.model = ResUNet(encoder, len(class_names), decoder_stride=decoder_stride, decoder_widths=decoder_widths)
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
         self.model.to(memory_format=torch.channels_last)
@@ -108,7 +108,7 @@ class SegmentationTask(VisionTask):
 
     def scores(self) -> Mapping[str, float]:
         """Return loss, IoU, Dice and pixel accuracy of what was counted."""
-        scores: SegmentationScores = self.confusion.compute()
+        scores = SegmentationScores.of(self.confusion.compute())
         self._last_scores = scores
         return {
             "loss": self.evaluation_loss.compute().item(),
@@ -131,23 +131,6 @@ class SegmentationTask(VisionTask):
         lines.append(f"{'mean':{width}}  {_cell(scores.mean_iou.item())}  {_cell(scores.mean_dice.item())}")
         lines.append(f"{'pixel accuracy':{width}}  {_cell(scores.pixel_accuracy.item())}")
         return "\n".join(lines)
-
-    def description(self) -> dict[str, Any]:
-        """Return what a checkpoint says about its model."""
-        return {
-            "backbone": self.hparams["backbone"],
-            "weights": self.hparams["weights"],
-            "in_channels": self.hparams["in_channels"],
-            "input_statistics": {
-                "mean": list(self._input_statistics.mean),
-                "std": list(self._input_statistics.std),
-            },
-        }
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a reader needs to know; let the encoder's first weights not be asked for again."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]["weights"] = None
 
 
 def _cell(score: float) -> str:

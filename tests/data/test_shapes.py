@@ -113,3 +113,18 @@ def test_datamodule__names_pictures_by_split_and_index() -> None:
 def test_datamodule__refuses_senseless_numbers(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Shapes(**arguments)  # type: ignore[arg-type]
+
+
+def test_datamodule__has_the_classes_of_pictures() -> None:
+    data = Shapes(32, task="classification", val_size=40, num_workers=0, batch_size=40)
+    assert data.class_names == ("circle", "square", "triangle", "star")
+    (batch,) = data.val_dataloader()
+    pixels = Shapes(32, val_size=40).dataset("val")
+    assert batch["image"].shape == (40, 3, 32, 32)
+    for index, label in enumerate(batch["label"].tolist()):
+        counts = np.bincount(pixels[index]["mask"].ravel(), minlength=5)[1:]
+        # The shape of which most is visible; several of one class may add up to more.
+        assert counts[label] > 0
+        if (counts > 0).sum() == 1:
+            assert label == counts.argmax()
+        np.testing.assert_array_equal(batch["image"][index].permute(1, 2, 0), pixels[index]["image"])

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from resvision.batch import IGNORE_INDEX
-from resvision.data.transforms import SegmentationTransform, Strength
+from resvision.data.transforms import ClassificationTransform, SegmentationTransform, Strength
 
 _STRENGTHS: tuple[Strength, ...] = ("none", "light", "strong")
 
@@ -107,3 +107,44 @@ def test_16_bits__survive_a_transform_that_changes_nothing() -> None:
     values = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64, 1)
     result, _ = SegmentationTransform("none", (64, 64))(values, np.zeros((64, 64), np.uint8), seed=0)
     np.testing.assert_array_equal(result, values)
+
+
+@pytest.mark.parametrize("strength", _STRENGTHS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(1, 1), (3, 400), (100, 90)])
+def test_classification__keeps_the_type_of_any_picture(
+    strength: Strength, dtype: type, channels: int, size: tuple[int, int]
+) -> None:
+    image, _ = _picture(*size, channels, dtype)
+    transform = ClassificationTransform(strength, 48)
+    for seed in range(5):
+        result = transform(image, seed=seed)
+        assert result.shape == ((*size, channels) if strength == "none" else (48, 48, channels))
+        assert result.dtype == dtype
+
+
+@pytest.mark.parametrize(("strength", "least"), [("light", 0.5), ("strong", 0.08)])
+def test_classification__cuts_out_a_part_and_flips(strength: Strength, least: float) -> None:
+    # Red is the row and green the column, so that a result tells which part it is of.
+    rows, columns = np.mgrid[0:100, 0:100].astype(np.uint8) * 2
+    image = np.stack([rows, columns, np.zeros_like(rows)], axis=2)
+    transform = ClassificationTransform(strength, 50)
+    if strength == "strong":
+        transform._compose.transforms.pop()  # colours would hide the places
+    shares, flips = [], []
+    for seed in range(60):
+        result = transform(image, seed=seed).astype(int)
+        height = np.ptp(result[..., 0]) / 2
+        width = np.ptp(result[..., 1]) / 2
+        shares.append(height * width / 100**2)
+        flips.append(result[0, 0, 1] > result[0, -1, 1])
+    assert min(shares) > least * 0.85
+    assert max(shares) > 0.7
+    assert 15 <= sum(flips) <= 45
+
+
+def test_classification__takes_a_list() -> None:
+    image, _ = _picture(40, 30, 3, np.uint8)
+    flip = albumentations.HorizontalFlip(p=1)
+    np.testing.assert_array_equal(ClassificationTransform([flip], 24)(image, seed=0), image[:, ::-1])

@@ -11,8 +11,8 @@ from PIL import Image
 from resvision import load
 from resvision.data import Shapes
 from resvision.drawing import class_colours
-from resvision.inference import Predictor, SegmentationResult
-from resvision.tasks import SegmentationTask
+from resvision.inference import ClassificationResult, Predictor, SegmentationResult
+from resvision.tasks import ClassificationTask, SegmentationTask
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,7 @@ def test_load__gives_the_model_that_was_saved(checkpoint: Path, task: Segmentati
     with torch.inference_mode():
         logits = task.eval()(torch.from_numpy(image).permute(2, 0, 1)[None])
     result = load(checkpoint, device="cpu").predict(image)
+    assert isinstance(result, SegmentationResult)
     assert result.mask.shape == (45, 70)
     assert result.mask.dtype == np.uint8
     np.testing.assert_array_equal(result.mask, logits[0].argmax(dim=0).numpy())
@@ -68,7 +69,10 @@ def test_predict__reads_a_file_as_its_pixels(checkpoint: Path, tmp_path: Path) -
     image = _picture()
     Image.fromarray(image).save(tmp_path / "a.png")
     predictor = load(checkpoint, device="cpu")
-    np.testing.assert_array_equal(predictor.predict(tmp_path / "a.png").mask, predictor.predict(image).mask)
+    from_file, from_array = predictor.predict(tmp_path / "a.png"), predictor.predict(image)
+    assert isinstance(from_file, SegmentationResult)
+    assert isinstance(from_array, SegmentationResult)
+    np.testing.assert_array_equal(from_file.mask, from_array.mask)
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (32, 32, 1), (32, 32, 4)])
@@ -89,3 +93,48 @@ def test_result__index_image_keeps_the_class_numbers(tmp_path: Path) -> None:
     assert stored.mode == "P"
     np.testing.assert_array_equal(np.asarray(stored), mask)
     np.testing.assert_array_equal(np.asarray(stored.convert("RGB"))[1, 0], class_colours(3)[2])
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shapes]:
+    """Return the checkpoint of a classifier that has seen two steps, and its data."""
+    data = Shapes(40, task="classification", train_size=8, val_size=3, test_size=6, batch_size=4)
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, limit_val_batches=0, log_every_n_steps=1,
+    )  # fmt: skip
+    trainer.fit(ClassificationTask(["circle", "square", "triangle", "star"], backbone="resnet10t"), data)
+    path = tmp_path_factory.mktemp("classifier") / "best.ckpt"
+    trainer.save_checkpoint(path)
+    return path, data
+
+
+def test_predict__classifies_as_in_evaluation(classifier: tuple[Path, Shapes]) -> None:
+    path, data = classifier
+    predictor = load(path, device="cpu")
+    batch = next(iter(data.test_dataloader()))
+    with torch.inference_mode():
+        expected = predictor.task(batch["image"]).softmax(dim=1)
+    for image, probabilities in zip(batch["image"], expected, strict=True):
+        result = predictor.predict(image.permute(1, 2, 0).numpy())
+        assert isinstance(result, ClassificationResult)
+        np.testing.assert_allclose(result.probabilities, probabilities.numpy(), atol=1e-5)
+
+
+def test_predict__cuts_a_picture_to_the_size_of_training(classifier: tuple[Path, Shapes]) -> None:
+    predictor = load(classifier[0], device="cpu")
+    assert predictor.task.image_size == (40, 40)
+    small = _picture(40, 40)
+    # Thrice as large, and wider on both sides by what is cut off.
+    large = np.pad(small.repeat(3, axis=0).repeat(3, axis=1), ((0, 0), (30, 30), (0, 0)))
+    results = [predictor.predict(image) for image in (small, large)]
+    one, other = (result.probabilities for result in results if isinstance(result, ClassificationResult))
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    assert predictor.predict(_picture(1, 1)).class_names == ("circle", "square", "triangle", "star")
+
+
+def test_classification_result__names_the_likeliest_first() -> None:
+    result = ClassificationResult(np.array([0.25, 0.5, 0.125, 0.125], np.float32), ("a", "b", "c", "d"))
+    assert result.top() == [("b", 0.5)]
+    assert result.top(3) == [("b", 0.5), ("a", 0.25), ("c", 0.125)]
+    assert [name for name, _ in result.top(9)] == ["b", "a", "c", "d"]

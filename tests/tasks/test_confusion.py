@@ -5,9 +5,15 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MulticlassJaccardIndex,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
 
-from resvision.tasks.confusion import ConfusionMatrix, SegmentationScores
+from resvision.tasks.confusion import ClassificationScores, ConfusionMatrix, SegmentationScores
 
 NAN = float("nan")
 
@@ -15,8 +21,7 @@ NAN = float("nan")
 def _scores(prediction: Tensor, target: Tensor, classes: int) -> SegmentationScores:
     metric = ConfusionMatrix(classes)
     metric.update(prediction, target)
-    scores: SegmentationScores = metric.compute()
-    return scores
+    return SegmentationScores.of(metric.compute())
 
 
 def _split(classes: int) -> tuple[Tensor, Tensor]:
@@ -84,10 +89,11 @@ def test_confusion__of_batches_is_that_of_the_split_until_reset() -> None:
     metric = ConfusionMatrix(4)
     for i in range(6):
         metric.update(prediction[i], target[i])
-    torch.testing.assert_close(metric.compute(), _scores(prediction, target, 4), rtol=0, atol=0)
+    torch.testing.assert_close(SegmentationScores.of(metric.compute()), _scores(prediction, target, 4), rtol=0, atol=0)
     metric.reset()
     metric.update(prediction[:1], target[:1])
-    torch.testing.assert_close(metric.compute(), _scores(prediction[:1], target[:1], 4), rtol=0, atol=0)
+    first = _scores(prediction[:1], target[:1], 4)
+    torch.testing.assert_close(SegmentationScores.of(metric.compute()), first, rtol=0, atol=0)
 
 
 def test_confusion__never_asks_how_many_pixels_are_left() -> None:
@@ -113,3 +119,44 @@ def test_confusion__is_summed_over_processes(tmp_path: Path) -> None:
     expected = tuple(_scores(*_split(4), 4))
     for rank in range(2):
         torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), expected)
+
+
+def test_classification_scores__equal_a_hand_computation() -> None:
+    scores = ClassificationScores.of(torch.tensor([[4, 1, 0], [2, 2, 0], [1, 0, 0]]))
+    assert scores.precision.tolist() == pytest.approx([4 / 7, 2 / 3, NAN], nan_ok=True)
+    assert scores.recall.tolist() == [4 / 5, 2 / 4, 0.0]
+    assert scores.f1.tolist() == pytest.approx([8 / 12, 4 / 7, 0.0])
+    assert scores.pictures.tolist() == [5, 4, 1]
+    assert scores.mean_precision.item() == pytest.approx((4 / 7 + 2 / 3) / 2)
+    assert scores.mean_recall.item() == pytest.approx((4 / 5 + 2 / 4) / 3)
+    assert scores.mean_f1.item() == pytest.approx((8 / 12 + 4 / 7) / 3)
+    assert scores.accuracy.item() == 6 / 10
+
+
+def test_classification_scores__equal_torchmetrics() -> None:
+    target = torch.randint(0, 5, (300,))
+    prediction = torch.where(torch.rand(300) < 0.66, target, torch.randint(0, 5, (300,)))
+    metric = ConfusionMatrix(5, ignore_index=-1)
+    metric.update(prediction, target)
+    scores = ClassificationScores.of(metric.compute())
+    for ours, theirs in (
+        (scores.precision, MulticlassPrecision(5, average="none")),
+        (scores.recall, MulticlassRecall(5, average="none")),
+        (scores.f1, MulticlassF1Score(5, average="none")),
+        (scores.mean_f1, MulticlassF1Score(5, average="macro")),
+        (scores.accuracy, MulticlassAccuracy(5, average="micro")),
+    ):
+        torch.testing.assert_close(ours.float(), theirs(prediction, target))
+
+
+def test_classification_scores__have_nan_for_a_class_without_a_true_picture() -> None:
+    scores = ClassificationScores.of(torch.tensor([[3, 1], [0, 0]]))
+    assert scores.recall.isnan().tolist() == scores.f1.isnan().tolist() == [False, True]
+    assert scores.precision.tolist() == [1.0, 0.0]
+    assert scores.mean_f1.item() == scores.f1[0].item() == pytest.approx(6 / 7)
+
+
+def test_confusion__counts_a_class_255_where_it_is_one() -> None:
+    metric = ConfusionMatrix(300, ignore_index=-1)
+    metric.update(torch.tensor([255, 299]), torch.tensor([255, 255]))
+    assert metric.counts[255].nonzero().flatten().tolist() == [255, 299]

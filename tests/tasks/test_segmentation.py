@@ -41,8 +41,8 @@ def _loader(batch_size: int = 2, **arguments: Any) -> DataLoader[dict[str, Tenso
 
 
 def _task(**arguments: Any) -> SegmentationTask:
-    arguments = {"backbone": "toy", "decoder_stride": 2, "decoder_widths": [8]} | arguments
-    return SegmentationTask(NAMES, **arguments)
+    defaults: dict[str, Any] = {"backbone": "toy", "decoder_stride": 2, "decoder_widths": [8]}
+    return SegmentationTask(NAMES, **(defaults | arguments))
 
 
 def _trainer(folder: Path, **arguments: Any) -> Trainer:

@@ -1,0 +1,35 @@
+"""Cutting a picture to the size that a model takes, in evaluation and in serving alike."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["fit_to"]
+
+
+def fit_to(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Resize a picture until it just covers a size, and cut out its middle.
+
+    The whole short side is kept: a model that was trained on random parts of pictures sees objects larger there
+    than in whole ones, and cutting closer would widen that gap (Touvron et al. 2019, arXiv:1906.06423, section 3).
+
+    Args:
+        image: (H, W, C), of any size and type of pixel.
+        size: Height and width of the result.
+
+    Returns:
+        (*size, C), in the type of the picture; the picture itself when it has the size.
+    """
+    if image.shape[:2] == size:
+        return image
+    # The middle is cut out first, so that a strip of one row is not enlarged to millions of columns.
+    height, width = image.shape[:2]
+    scale = min(height / size[0], width / size[1])
+    rows, columns = (max(1, round(side * scale)) for side in size)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    middle = image[top : top + rows, left : left + columns]
+    # Averaging the area of a pixel is what shrinks without aliases.
+    method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(middle, size[::-1], interpolation=method)).reshape(*size, image.shape[2])

@@ -1,0 +1,51 @@
+"""Whether a classifier is right as often as it is confident."""
+
+from typing import Final, final
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+__all__ = ["CalibrationError"]
+
+_BINS: Final = 15  # Guo et al. 2017, section 5
+
+
+@final
+class CalibrationError(Metric):
+    """Expected calibration error, from 0 to 1 (Guo et al. 2017, arXiv:1706.04599, equation 3).
+
+    Pictures are put into 15 bins of equal width by the probability of the class that they are said to be of; the
+    error is the distance between the mean of it and the accuracy, averaged over the bins by their pictures.
+
+    The bins are filled as pictures come, without waiting for the device. (That of torchmetrics keeps every picture's
+    probability, and asks the device whether it was given logits.)
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+
+    bins: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Per bin: pictures, the sum of their confidences, and how many of them are right.
+        self.add_state("bins", default=torch.zeros(_BINS, 3), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, target: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            logits: (N, K), floating.
+            target: (N,), classes 0 to K - 1.
+        """
+        confidence, prediction = logits.float().softmax(dim=1).max(dim=1)
+        place = (confidence * _BINS).ceil().long().clamp(1, _BINS) - 1
+        entries = torch.stack([torch.ones_like(confidence), confidence, (prediction == target).float()], dim=1)
+        self.bins.index_add_(0, place, entries)
+
+    def compute(self) -> Tensor:
+        """Return the error of everything that was counted since the last reset; `nan` of nothing."""
+        pictures, confidence, right = self.bins.unbind(dim=1)
+        return (confidence - right).abs().sum() / pictures.sum()

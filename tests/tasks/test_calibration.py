@@ -1,0 +1,38 @@
+import pytest
+import torch
+from torchmetrics.classification import MulticlassCalibrationError
+
+from resvision.tasks import CalibrationError
+
+
+def test_calibration__equals_a_hand_computation() -> None:
+    # Confidences 0.9, 0.9 and 0.6: the first two share a bin and one of them is wrong.
+    probabilities = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
+    metric = CalibrationError()
+    metric.update(probabilities.log(), torch.tensor([0, 1, 1]))
+    assert metric.compute().item() == pytest.approx((2 * abs(0.9 - 0.5) + abs(0.6 - 1)) / 3)
+
+
+def test_calibration__equals_torchmetrics_over_batches_until_reset() -> None:
+    logits, target = 3 * torch.randn(200, 7), torch.randint(0, 7, (200,))
+    metric, other = CalibrationError(), MulticlassCalibrationError(7, n_bins=15, norm="l1")
+    for part in (slice(0, 90), slice(90, 200)):
+        metric.update(logits[part], target[part])
+    torch.testing.assert_close(metric.compute(), other(logits.softmax(1), target))
+    metric.reset()
+    metric.update(logits[:50], target[:50])
+    torch.testing.assert_close(metric.compute(), MulticlassCalibrationError(7)(logits[:50].softmax(1), target[:50]))
+
+
+@pytest.mark.parametrize(("target", "error"), [(0, 0.0), (1, 1.0)])
+def test_calibration__knows_certainty(target: int, error: float) -> None:
+    metric = CalibrationError()
+    metric.update(torch.tensor([[200.0, 0.0]]), torch.tensor([target]))
+    assert metric.compute().item() == error
+
+
+def test_calibration__never_asks_how_many_pictures_are_left() -> None:
+    # Shapes that depend on values are what makes an accelerator wait; meta tensors cannot have any.
+    metric = CalibrationError().to("meta")
+    metric.update(torch.empty(4, 3, device="meta"), torch.empty(4, dtype=torch.int64, device="meta"))
+    assert metric.bins.shape == (15, 3)
