@@ -1,14 +1,21 @@
 """The expanding path of a U-Net, of residual blocks."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from resvision.features import FeatureSpec, select
-from resvision.layers import BasicBlock, BlockStyle, NormFactory, initialize_convolutions, projection_shortcut
+from resvision.layers import (
+    BasicBlock,
+    BlockStyle,
+    NormFactory,
+    enlarge,
+    initialize_convolutions,
+    projection_shortcut,
+)
 
 __all__ = ["UNetDecoder"]
 
@@ -17,9 +24,9 @@ __all__ = ["UNetDecoder"]
 class UNetDecoder(nn.Module):
     """Bring the coarsest feature back to the size of the finest, taking up every stride's feature on the way.
 
-    One step per stride, as in U-Net (Ronneberger et al. 2015, arXiv:1505.04597, figure 1): enlarge to the
-    skip's own size, which for an odd one is not twice the last; concatenate; mix by a residual block. Of
-    features that share a stride, as in a dilated network, the deepest is used.
+    One step per stride, as in U-Net (Ronneberger et al. 2015, arXiv:1505.04597, figure 1): enlarge by the ratio of
+    the strides and cut to the skip's own size, which for an odd one is not twice the last; concatenate; mix by a
+    residual block. Of features that share a stride, as in a dilated network, the deepest is used.
 
     Args:
         specs: Features that the decoder will be given, at two strides or more.
@@ -70,14 +77,15 @@ class UNetDecoder(nn.Module):
             channels = width
         self.out_channels = channels
         self.stride = strides[-1]
+        self.ratios = [coarse / fine for coarse, fine in pairwise(strides)]
         initialize_convolutions(self)
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Map features (N, C_i, H / stride_i, W / stride_i) to (N, out_channels, H / stride, W / stride)."""
         coarsest, *skips = (features[name] for name in self.feature_names)
         x = coarsest
-        for skip, block in zip(skips, self.blocks, strict=True):
-            x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear")
+        for skip, block, ratio in zip(skips, self.blocks, self.ratios, strict=True):
+            x = enlarge(x, ratio, skip.shape[-2:])
             x = block(torch.cat([x, skip], dim=1))
         return x
 

@@ -5,7 +5,8 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from resvision.layers import enlarge
 
 __all__ = ["SegmentationHead"]
 
@@ -20,10 +21,12 @@ class SegmentationHead(nn.Module):
     Args:
         in_channels: Channels of the decoder's map.
         num_classes: Scores per pixel.
+        stride: Stride of the decoder's map.
     """
 
-    def __init__(self, in_channels: int, num_classes: int) -> None:
+    def __init__(self, in_channels: int, num_classes: int, *, stride: int) -> None:
         super().__init__()
+        self.stride = stride
         self.conv = nn.Conv2d(in_channels, num_classes, kernel_size=1)
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
@@ -31,4 +34,4 @@ class SegmentationHead(nn.Module):
         scores = self.conv(x)
         # Interpolated in bf16, neighbouring scores tie, and the class of such a pixel would be chance.
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        return F.interpolate(scores, size=tuple(size), mode="bilinear")
+        return enlarge(scores, self.stride, size)

@@ -5,6 +5,7 @@ from resvision.layers.blur import BlurPool2d
 from resvision.layers.choices import check_choice
 from resvision.layers.conv_norm_act import ConvNormAct
 from resvision.layers.drop_path import DropPath, drop_path_rates
+from resvision.layers.enlarge import enlarge
 from resvision.layers.initialization import initialize_convolutions
 from resvision.layers.normalize import IMAGENET, InputNormalization, InputStatistics
 from resvision.layers.norms import FrozenBatchNorm2d, Norm, NormFactory, norm_factory
@@ -34,6 +35,7 @@ __all__ = [
     "average_shortcut",
     "check_choice",
     "drop_path_rates",
+    "enlarge",
     "initialize_convolutions",
     "norm_factory",
     "projection_shortcut",

@@ -62,7 +62,7 @@ class ResUNet(nn.Module):
         self.normalization = InputNormalization(backbone.input_statistics)
         self.backbone = backbone
         self.decoder = UNetDecoder(backbone.feature_specs, end_stride=decoder_stride, widths=decoder_widths)
-        self.head = SegmentationHead(self.decoder.out_channels, num_classes)
+        self.head = SegmentationHead(self.decoder.out_channels, num_classes, stride=self.decoder.stride)
         self.least_side = max(spec.stride for spec in backbone.feature_specs.values())
 
     def forward(self, images: Tensor) -> Tensor:
