@@ -18,7 +18,8 @@ import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from resvision.backbones import create_backbone
 from resvision.data import MaskFolder
@@ -43,12 +44,25 @@ class Clock(Callback):
         self.steps.append(time.perf_counter() - self._start)
 
 
+class Padded(nn.Module):
+    """Gives a network pictures whose sides are multiples of 32, as SMP recommends: it stretches other ones."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        logits: Tensor = self.network(F.pad(images, (0, -width % 32, 0, -height % 32)))
+        return logits[..., :height, :width]
+
+
 def smp_network(weights: str, num_classes: int) -> nn.Module:
     """Build SMP's Unet on a ResNet-18 with our weights, behind the same normalisation."""
     backbone = create_backbone("resnet18", weights=weights)
     unet = smp.Unet("resnet18", encoder_weights=None, classes=num_classes)
     unet.encoder.load_state_dict(backbone.state_dict())  # strict: it raises if a name differs
-    return nn.Sequential(InputNormalization(backbone.input_statistics), unet)
+    return nn.Sequential(InputNormalization(backbone.input_statistics), Padded(unet))
 
 
 def build(contender: str, options: argparse.Namespace) -> tuple[SegmentationTask, MaskFolder, dict[str, Any]]:
