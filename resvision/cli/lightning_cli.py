@@ -194,8 +194,10 @@ class VisionCLI(LightningCLI):
             callbacks += run_callbacks(self._run_folder, self.model, self.config[self._verb].seed_everything)
             self._save_config(self._run_folder / "config.yaml")
             kwargs["default_root_dir"] = str(self._run_folder)
-        elif (scored := self._run_of_checkpoint()) is not None:
-            callbacks.append(Pictures(scored / "pictures"))
+        else:
+            kwargs["enable_checkpointing"] = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+            if (scored := self._run_of_checkpoint()) is not None:
+                callbacks.append(Pictures(scored / "pictures"))
         trainer = super().instantiate_trainer(callbacks=callbacks, logger=loggers, **kwargs)
         device = trainer.strategy.root_device.type
         _say(f"{trainer.num_devices} x {device}, precision {trainer.precision}, channels_last")

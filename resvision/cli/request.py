@@ -39,8 +39,15 @@ class Request:
 
     @property
     def name(self) -> str:
-        """Name of the run's parent folder: that of the first config, `run` without one."""
-        return Path(self.configs[0]).stem if self.configs else "run"
+        """Name of the run's parent folder: that of the first config, `run` without one.
+
+        The `config.yaml` of a run folder `<name>/<n>/` stands for the config that it came from.
+        """
+        if not self.configs:
+            return "run"
+        config = Path(self.configs[0])
+        folder = config.absolute().parent
+        return folder.parent.name if config.name == "config.yaml" and folder.name.isdecimal() else config.stem
 
     @property
     def run(self) -> Path | None:

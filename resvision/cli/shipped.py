@@ -27,10 +27,13 @@ def find_config(given: str) -> str:
     `configs/NAME.yaml` is understood as a shipped name too, so that the commands of the manual work in any folder.
     """
     path = Path(given)
-    if path.exists() or path.parent not in (Path(), Path("configs")):
+    try:
+        if path.exists() or path.parent not in (Path(), Path("configs")):
+            return given
+    except OSError:  # no name that a file can have; whoever opens it says so
         return given
-    shipped = folder() / (path.name if path.suffix else f"{path.name}.yaml")
-    return str(shipped) if shipped.is_file() else given
+    shipped = path.name if path.suffix else f"{path.name}.yaml"
+    return str(folder() / shipped) if shipped in names() else given
 
 
 def header(path: Path) -> str:

@@ -29,3 +29,8 @@ def test_find_config__prefers_a_file_that_is_there(tmp_path: Path, monkeypatch: 
 def test_find_config__leaves_other_paths_alone(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert shipped.find_config(given) == given
+
+
+def test_find_config__leaves_what_can_be_no_file_to_its_reader() -> None:
+    given = "a" * 5000 + ".yaml"
+    assert shipped.find_config(given) == given
