@@ -80,8 +80,8 @@ class ResNet(Backbone):
         super().__init__(in_channels)
         check_choice("output_stride", output_stride, get_args(OutputStride))
         check_choice("shortcut", shortcut or layout.shortcut, get_args(Shortcut))
-        if drop_path and layout.block == "plain":
-            raise ValueError(f"a plain network has no branches to drop; drop_path must be 0, got {drop_path}")
+        if layout.block == "plain" and (drop_path or shortcut):
+            raise ValueError(f"a plain network has no shortcuts; got shortcut={shortcut!r}, drop_path={drop_path}")
         layout = _with_options(layout, stem=stem, norm=norm, shortcut=shortcut)
         style = _style(layout)
         channels, stride = layout.channels[0], stem_stride(layout.stem)

@@ -1,5 +1,6 @@
 """The third-party models that ours are compared with, and toy twins of deep entries."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -12,6 +13,13 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from resvision.backbones import Backbone, BackboneEntry, get_entry
 from resvision.backbones.family import ResNetLayout
+
+
+class Hostile:
+    """What a pickle can do: call any function while it is read."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("hostile",)
 
 
 def toy(name: str) -> BackboneEntry:

@@ -167,12 +167,17 @@ def test_resnet__drop_path_grows_linearly_as_timms() -> None:
     ("options", "words"),
     [
         ({"output_stride": 4}, "output_stride must be one of 8, 16, 32, got 4"),
-        ({"in_channels": 0}, "in_channels must be at least 1, got 0"),
+        ({"in_channels": 0}, "in_channels must be a whole number of at least 1, got 0"),
+        ({"in_channels": "3"}, "in_channels must be a whole number of at least 1, got '3'"),
         ({"stem": "vgg"}, "stem must be one of 'imagenet', 'cifar', 'deep', 'tiered', got 'vgg'"),
         ({"norm": "layer"}, "norm must be one of 'batch', 'group', 'frozen', 'sync', got 'layer'"),
         ({"drop_path": 1.0}, r"drop_path must be at least 0 and below 1, got 1\.0"),
-        ({"out_features": ["stage9"]}, r"out_features must be some of stem, .*, got \('stage9',\)"),
-        ({"out_features": []}, r"out_features must be some of stem, .*, got \(\)"),
+        ({"drop_path": -0.1}, r"drop_path must be at least 0 and below 1, got -0\.1"),
+        ({"drop_path": 1.2, "out_features": ["stem"]}, r"drop_path must be at least 0 and below 1, got 1\.2"),
+        ({"shortcut": "none"}, "shortcut must be one of 'projection', 'average', 'zero_pad', got 'none'"),
+        ({"out_features": ["stage9"]}, r"out_features must be a list of some of stem, .*, got \['stage9'\]"),
+        ({"out_features": "stage4"}, r"out_features must be a list of some of stem, .*, got 'stage4'"),
+        ({"out_features": []}, r"out_features must be a list of some of stem, .*, got \[\]"),
     ],
 )
 def test_resnet__a_value_out_of_range_is_an_error_that_says_the_range(options: dict[str, object], words: str) -> None:
