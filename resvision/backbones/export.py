@@ -208,12 +208,12 @@ def _loads_with(
     backbone: Backbone, entry: BackboneEntry, to: Target, file: str, head: nn.Linear | None, options: Mapping[str, Any]
 ) -> str:
     if to == "safetensors":
-        return f"resvision.create_backbone({_call(entry.name, options)}, weights={file!r})"
+        return f"backbone = resvision.create_backbone({_call(entry.name, options)}, weights={file!r})"
     name = entry.reference_in(to) or entry.name
     classes = 0 if head is None else head.out_features
     if to == "timm":
         options = _timm_options(backbone) | {"num_classes": classes, "checkpoint_path": file}
-        return f"timm.create_model({_call(name, options)})"
+        return f"model = timm.create_model({_call(name, options)})"
     read = f"safetensors.torch.load_file({file!r})" if file.endswith(".safetensors") else f"torch.load({file!r})"
     fc = f"torch.nn.Linear(model.fc.in_features, {classes})" if classes else "torch.nn.Identity()"
     model = f"torchvision.models.get_model({_call(name, _TORCHVISION_OPTIONS.get(name, {}))})"

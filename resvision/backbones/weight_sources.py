@@ -78,8 +78,7 @@ def _from_file(path: Path) -> Weights:
     if "input_mean" in said:
         return Weights(state, InputStatistics(*(tuple(json.loads(said[key])) for key in ("input_mean", "input_std"))))
     for name in (name for name in state if name.endswith("normalization.mean")):
-        mean, std = state[name], state[name.removesuffix("mean") + "std"]
-        return Weights(state, InputStatistics(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist())))
+        return Weights(state, InputStatistics.of(state[name], state[name.removesuffix("mean") + "std"]))
     return Weights(state, None)
 
 

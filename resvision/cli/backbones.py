@@ -133,7 +133,10 @@ def _show(arguments: argparse.Namespace) -> int:
     _print_table(
         [
             ("feature", "channels", "stride", "side", "parameters"),
-            *((f.name, str(f.channels), str(f.stride), str(f.side), f"{f.parameters:,}") for f in description.features),
+            *(
+                (f.name, str(f.channels), str(f.stride), str(f.side), _count(f.parameters))
+                for f in description.features
+            ),
         ]
     )
     print("\nweights:", ", ".join(weights) or "none published; give the path of a file")
@@ -149,6 +152,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from resvision.backbones.export import export_backbone
     from resvision.heads import ClassificationHead
     from resvision.inference import load
+    from resvision.layers import InputStatistics
 
     predictor = load(arguments.checkpoint, device="cpu")
     settings, model = predictor.task.hparams, predictor.task.get_submodule("model")
@@ -160,6 +164,9 @@ def _export(arguments: argparse.Namespace) -> int:
     if path.suffix not in _SUFFIXES[arguments.to]:
         raise ValueError(f"--output must end in {' or '.join(_SUFFIXES[arguments.to])}, got {path}")
     pixels, pictures = _pictures(arguments.pictures or _trained_on(Path(arguments.checkpoint)), predictor)
+    # A checkpoint is loaded without the weights that it began with, and what they said of their pictures.
+    normalization = model.get_submodule("normalization")
+    backbone.input_statistics = InputStatistics.of(*(normalization.get_buffer(name) for name in ("mean", "std")))
     classifier = head if isinstance(head, ClassificationHead) else None
     options = dict(settings["backbone_options"] or {})
     if settings["in_channels"] != 3:
@@ -170,7 +177,7 @@ def _export(arguments: argparse.Namespace) -> int:
             path,
             entry=entry,
             to=arguments.to,
-            images=model.get_submodule("normalization")(pixels),
+            images=normalization(pixels),
             pictures=pictures,
             options=options,
             head=classifier and classifier.fc,
@@ -218,6 +225,10 @@ def _pictures(folder: Path | None, predictor: "Predictor") -> tuple["Tensor", st
     if len({image.dtype for image in read}) > 1:
         raise ValueError(f"some pictures in {folder} have 8 bits and others 16; name others")
     return torch.stack(read), f"{len(chosen)} pictures of {folder}"
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

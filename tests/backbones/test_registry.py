@@ -119,7 +119,7 @@ def test_registry__compiles_as_one_graph(name: str) -> None:
 @EACH_KIND
 def test_registry__keeps_channels_last_in_every_layer(name: str) -> None:
     """One layer that falls back to the other format makes the next convolution reorder its input."""
-    backbone = built(name).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone = built(name).eval().to(memory_format=torch.channels_last)
     fallen: list[str] = []
 
     def watch(layer: str) -> Callable[[nn.Module, object, Tensor], None]:
