@@ -4,16 +4,18 @@
     python benchmarks/backbones.py --only resnet50 --seconds 60
 
 A ratio is the time of theirs over that of ours: 1.00 is as fast, more is faster. The two sides take turns, and swap
-places from turn to turn, so that whatever else the machine does falls on both; a ratio is taken within each turn, and
-what is printed is the median over the turns with its 95 % confidence interval. On a CPU the time is that of the
-process, on one thread. Both networks end with pooling and a classifier.
+places from turn to turn, so that whatever else the machine does falls on both. Where a network happens to lie in memory
+makes it up to 3 % faster or slower than its own copy, so both are built anew in each of six rounds; what is printed is
+the median of the rounds with its 95 % confidence interval, from the lowest round to the highest. On a CPU the time is
+that of the process, on one thread. Both networks end with pooling and a classifier.
 """
 
 import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from statistics import median
 from typing import NamedTuple
@@ -24,25 +26,30 @@ from timm.models.resnet import BasicBlock, downsample_conv
 from torch import Tensor, nn
 
 from resvision import create_backbone
-from resvision.backbones import BackboneOptions
 
 NAMES = ("resnet18", "resnet50", "resnet152", "resnext50_32x4d", "resnet50d", "cifar_resnet56")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-LEAST_TURNS = 7
+ROUNDS = 6
 
 
 class Ratio(NamedTuple):
-    """Time of theirs over that of ours: the median over the turns, and where it lies with 95 % confidence."""
+    """Time of theirs over that of ours: the median of several measurements, and where it lies with 95 % confidence."""
 
     median: float
     low: float
     high: float
-    turns: int
+
+    @classmethod
+    def of(cls, measured: Sequence[float]) -> "Ratio":
+        """Take the interval between the order statistics that the binomial distribution gives."""
+        ordered = sorted(measured)
+        outside = max(0, int(len(ordered) / 2 - 0.98 * len(ordered) ** 0.5))
+        return cls(median(ordered), ordered[outside], ordered[-1 - outside])
 
     def __str__(self) -> str:
-        return f"{self.median:5.3f}  ({self.low:.3f} to {self.high:.3f}, {self.turns} turns)"
+        return f"{self.median:6.3f}  ({self.low:.3f} to {self.high:.3f})"
 
 
 class Ours(nn.Module):
@@ -50,9 +57,11 @@ class Ours(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        options: BackboneOptions = {"shortcut": "projection"} if name.startswith("cifar") else {}
-        # The others would be kept until the end of the pass, as theirs are not.
-        self.backbone = create_backbone(name, out_features=["stage3" if options else "stage4"], **options)
+        # Other features would be kept until the end of the pass, as theirs are not.
+        if name.startswith("cifar"):
+            self.backbone = create_backbone(name, shortcut="projection", out_features=["stage3"])
+        else:
+            self.backbone = create_backbone(name, out_features=["stage4"])
         (spec,) = self.backbone.feature_specs.values()
         self.fc = nn.Linear(spec.channels, 1000)
 
@@ -63,12 +72,15 @@ class Ours(nn.Module):
         return scores
 
 
-def timm_cifar(blocks: int) -> nn.Module:
-    """Stack timm's blocks into a CIFAR ResNet with projections, of which timm has none."""
+def timm_network(name: str) -> nn.Module:
+    """Build timm's, or stack its blocks into a CIFAR ResNet with projections, of which it has none."""
+    if not name.startswith("cifar"):
+        model: nn.Module = timm.create_model(name)
+        return model
     layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
     channels = 16
     for width in (16, 32, 64):
-        for _ in range(blocks):
+        for _ in range((int(name.removeprefix("cifar_resnet")) - 2) // 6):
             stride = 1 if width == channels else 2
             down = None if width == channels else downsample_conv(channels, width, 1, stride)
             layers.append(BasicBlock(channels, width, stride, down))
@@ -119,54 +131,74 @@ def wall_seconds(step: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def compare(
+def take_turns(
     ours: Callable[[], object],
     theirs: Callable[[], object],
+    *,
     seconds: float,
+    least: int,
     clock: Callable[[Callable[[], object]], float] = process_seconds,
-) -> Ratio:
-    """Let both sides take turns for about so many seconds, and at least `LEAST_TURNS` times; the first two warm up."""
+) -> list[float]:
+    """Return the ratio of each turn, after one that warms up: about so many seconds of them, and at least so many."""
     ratios: list[float] = []
     begin = time.perf_counter()
-    while len(ratios) < LEAST_TURNS + 2 or time.perf_counter() - begin < seconds:
+    while len(ratios) <= least or time.perf_counter() - begin < seconds:
         # Whoever comes second finds the caches as the first one left them.
         if len(ratios) % 2:
             own, other = clock(ours), clock(theirs)
         else:
             other, own = clock(theirs), clock(ours)
         ratios.append(other / own)
-    ordered = sorted(ratios[2:])
-    # The median lies between two order statistics with a probability that the binomial distribution gives.
-    outside = max(0, int(len(ordered) / 2 - 0.98 * len(ordered) ** 0.5))
-    return Ratio(median(ordered), ordered[outside], ordered[-1 - outside], len(ordered))
+    return ratios[1:]
 
 
-def steps_of(name: str, seconds: float, batch: int, size: int) -> Iterator[tuple[str, Ratio]]:
-    """Yield what was compared, and the ratio: each precision, memory layout and mode of one network."""
-    small = name.startswith("cifar")
-    ours, theirs = Ours(name), timm_cifar(9) if small else timm.create_model(name)
+def networks(name: str, *, ours_first: bool) -> tuple[nn.Module, nn.Module]:
+    if ours_first:
+        return Ours(name), timm_network(name)
+    theirs = timm_network(name)
+    return Ours(name), theirs
+
+
+def steps_of(name: str, seconds: float, batch: int, size: int) -> dict[str, Ratio]:
+    """Compare one network in each precision, memory layout and mode."""
     # As much work for one convolution as with the larger pictures, or calls from Python would be all there is.
-    shape = (8 * batch, 3, 32, 32) if small else (batch, 3, size, size)
-    for precision, layout in product(PRECISIONS, LAYOUTS):
-        images = torch.randn(shape, device=DEVICE).to(memory_format=LAYOUTS[layout])
-        sides = [
-            model.to(DEVICE, memory_format=LAYOUTS[layout])  # type: ignore[call-overload]
-            for model in (ours, theirs)
-        ]
-        for mode in (training_step, inference):
-            own, other = (mode(side, images, PRECISIONS[precision]) for side in sides)
-            yield f"{mode.__name__:14} {precision} {layout}", compare(own, other, seconds)
+    shape = (8 * batch, 3, 32, 32) if name.startswith("cifar") else (batch, 3, size, size)
+    rounds: dict[str, list[float]] = {}
+    for number in range(ROUNDS):
+        pair = networks(name, ours_first=bool(number % 2))
+        for (precision, dtype), (layout, memory_format) in product(PRECISIONS.items(), LAYOUTS.items()):
+            images = torch.randn(shape, device=DEVICE).to(memory_format=memory_format)
+            sides = [side.to(DEVICE, memory_format=memory_format) for side in pair]  # type: ignore[call-overload]
+            for mode in (training_step, inference):
+                own, other = (mode(side, images, dtype) for side in sides)
+                ratios = take_turns(own, other, seconds=seconds / ROUNDS, least=2)
+                rounds.setdefault(f"{mode.__name__:14} {precision} {layout}", []).append(median(ratios))
+    return {what: Ratio.of(ratios) for what, ratios in rounds.items()}
+
+
+def building(seconds: float) -> Ratio:
+    """Compare building resnet152 with random weights, without a classifier."""
+    return Ratio.of(
+        take_turns(
+            lambda: create_backbone("resnet152"),
+            lambda: timm.create_model("resnet152", num_classes=0),
+            seconds=seconds,
+            least=7,
+        )
+    )
 
 
 def listing() -> Ratio:
-    """Compare new processes that print the names of all networks."""
-    own = [sys.executable, "-m", "resvision", "backbones", "list"]
-    other = [sys.executable, "-c", "import timm; print(timm.list_models())"]
-    ours, theirs = (
-        lambda words=words: subprocess.run(words, check=True, capture_output=True) for words in (own, other)
-    )
-    print(f"{'backbones list':16} {'wall time':34} {wall_seconds(ours):.2f} s, timm {wall_seconds(theirs):.2f} s")
-    return compare(ours, theirs, 0, wall_seconds)
+    """Compare new processes that print the names of all networks, and say how long each takes."""
+
+    def run(*words: str) -> None:
+        subprocess.run([sys.executable, *words], check=True, capture_output=True)
+
+    ours = partial(run, "-m", "resvision", "backbones", "list")
+    theirs = partial(run, "-c", "import timm; print(timm.list_models())")
+    ratios = take_turns(ours, theirs, seconds=0, least=7, clock=wall_seconds)
+    print(f"{'':16} {'backbones list':34} {wall_seconds(ours):.2f} s, timm {wall_seconds(theirs):.2f} s")
+    return Ratio.of(ratios)
 
 
 def main() -> None:
@@ -179,14 +211,11 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, timm {timm.__version__}, {DEVICE}, batch {options.batch}, side {options.size}")
     print(f"{'network':16} {'what':34} theirs / ours")
-    print(f"{'all':16} {'backbones list':34} {listing()}", flush=True)
-    building = compare(
-        lambda: create_backbone("resnet152"), lambda: timm.create_model("resnet152", num_classes=0), options.seconds
-    )
-    print(f"{'resnet152':16} {'building, no classifier':34} {building}", flush=True)
+    print(f"{'':16} {'backbones list':34} {listing()}", flush=True)
+    print(f"{'resnet152':16} {'building':34} {building(options.seconds)}", flush=True)
     ratios: list[float] = []
     for name in options.only:
-        for what, ratio in steps_of(name, options.seconds, options.batch, options.size):
+        for what, ratio in steps_of(name, options.seconds, options.batch, options.size).items():
             print(f"{name:16} {what:34} {ratio}", flush=True)
             ratios.append(ratio.median)
     print(f"{len(ratios)} medians: the lowest {min(ratios):.3f}, the middle one {median(ratios):.3f}")

@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
 
 from resvision.batch import SegmentationBatch
 from resvision.callbacks import ExactResume, Progress
@@ -81,7 +82,8 @@ def fit(backbone: str, batch: SegmentationBatch, steps: int) -> float:
             enable_model_summary=False,
             default_root_dir=folder,
         )
-        trainer.fit(task, [batch] * (WARM_UP + steps))  # a list of batches is a loader that costs nothing
+        # Of a list of batches, Lightning would take each for a loader.
+        trainer.fit(task, DataLoader([batch] * (WARM_UP + steps), batch_size=None))  # type: ignore[arg-type]
     return clock.seconds
 
 
