@@ -92,14 +92,16 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", default=["resnet18", "resnet50"])
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch_size", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=10, help="steps of a turn")
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=8, help="steps of a turn")
+    parser.add_argument("--seconds", type=float, default=75, help="for each backbone, and at least three turns")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     batch = fixed_batch(options.size, options.batch_size)
     for backbone in options.backbones:
-        ratios, steps_a_second = [], []
-        for _ in range(options.turns):
+        ratios: list[float] = []
+        steps_a_second: list[float] = []
+        begin = time.perf_counter()
+        while len(ratios) < 3 or time.perf_counter() - begin < options.seconds:
             loop, lightning = (side(backbone, batch, options.steps) for side in (bare, fit))
             ratios.append(loop / lightning)
             steps_a_second.append(options.steps / lightning)
