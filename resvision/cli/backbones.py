@@ -168,9 +168,7 @@ def _export(arguments: argparse.Namespace) -> int:
     normalization = model.get_submodule("normalization")
     backbone.input_statistics = InputStatistics.of(*(normalization.get_buffer(name) for name in ("mean", "std")))
     classifier = head if isinstance(head, ClassificationHead) else None
-    options = dict(settings["backbone_options"] or {})
-    if settings["in_channels"] != 3:
-        options["in_channels"] = settings["in_channels"]
+    channels = {} if backbone.in_channels == 3 else {"in_channels": backbone.in_channels}
     with torch.no_grad():
         passport = export_backbone(
             backbone,
@@ -179,7 +177,7 @@ def _export(arguments: argparse.Namespace) -> int:
             to=arguments.to,
             images=normalization(pixels),
             pictures=pictures,
-            options=options,
+            options=channels | (settings.get("backbone_options") or {}),
             head=classifier and classifier.fc,
             logits=model(pixels) if classifier else None,
             class_names=predictor.class_names,
