@@ -42,9 +42,9 @@ class ClassificationBatch(TypedDict):
 class DetectionBatch(TypedDict):
     """A batch of pictures with boxes around objects.
 
-    Pictures that differ in size are padded with zeros at the bottom and on the right to the size of the batch. Boxes are
-    (x1, y1, x2, y2) in pixels of the picture as it lies in the batch; the left upper corner of the left upper pixel is
-    (0, 0). A picture may have none.
+    Pictures are padded with zeros at the bottom and on the right to the size of the batch. Boxes are (x1, y1, x2, y2)
+    in pixels of the picture as it lies in the batch; the left upper corner of the left upper pixel is (0, 0). A picture
+    may have none.
 
     Attributes:
         image: (N, C, H, W), uint8 or uint16 as stored in the file, channels last in memory.
