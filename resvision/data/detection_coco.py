@@ -196,11 +196,11 @@ def _read(said: dict[str, Any], files: _Files, class_names: Sequence[str], *, al
     path, draft = files.annotations, Draft()
     names = [_get(entry, "file_name", str, f"{path}: image {i}") for i, entry in enumerate(said["images"])]
     folder = _folder(files, names)
-    pictures: dict[int | str, int] = {}
+    pictures: dict[float | str, int] = {}
     listed = set()
     for position, (entry, name) in enumerate(zip(said["images"], names, strict=True)):
         where = f"{path}: image {position}"
-        number = _get(entry, "id", (int, str), where)
+        number = _get(entry, "id", (int, float, str), where)
         if number in pictures:
             raise DataError(f"{where}: the id {number!r} is there twice; give each picture its own")
         name, file = inside(folder, name, where)
@@ -210,10 +210,10 @@ def _read(said: dict[str, Any], files: _Files, class_names: Sequence[str], *, al
     labels = {name: label for label, name in enumerate(class_names)}
     for position, entry in enumerate(said["annotations"]):
         where = f"{path}: annotation {position}"
-        number = _get(entry, "image_id", (int, str), where)
+        number = _get(entry, "image_id", (int, float, str), where)
         if number not in pictures:
             raise DataError(f"{where}: image_id is {number!r}, and no image has this id")
-        label = _label(_get(entry, "category_id", int, where), categories, labels, where)
+        label = _label(_get(entry, "category_id", (int, float), where), categories, labels, where)
         x, y, width, height = box_of(entry.get("bbox"), where)
         area = entry.get("area")
         area = float(area) if isinstance(area, int | float) else None
@@ -243,9 +243,9 @@ def _declared(entry: dict[str, Any]) -> tuple[int, int] | None:
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
-def _label(number: int, categories: Mapping[int, str], labels: Mapping[str, int], where: str) -> int:
+def _label(number: float, categories: Mapping[int, str], labels: Mapping[str, int], where: str) -> int:
     """Return the class of a category."""
-    name = categories.get(number)
+    name = categories.get(number)  # type: ignore[call-overload]  # 3.0 is 3
     if name is None:
         there = ", ".join(f"{number} {name}" for number, name in categories.items())
         raise DataError(f"{where}: category_id is {number}; the categories of the file are {there:.300}")

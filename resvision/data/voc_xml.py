@@ -156,4 +156,4 @@ def write_annotation(path: Path, picture: VocPicture) -> None:
 
 
 def _text(value: float) -> str:
-    return str(int(value)) if value.is_integer() else repr(value)
+    return str(int(value)) if value == int(value) else repr(value)
