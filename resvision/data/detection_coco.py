@@ -131,6 +131,8 @@ def _folders(root: Path, annotations: Path) -> tuple[Path, ...]:
         split, word = named
         for name in (word, split):
             folders += [root / "images" / name, root / name / "images", root / name]
+    # Parts of what other splits have, as COCO's `minival2014` of `val2014`.
+    folders += sorted([*root.glob("images/*"), *root.glob("*")])
     return tuple(folder for folder in dict.fromkeys(folders) if folder.is_dir())
 
 

@@ -258,7 +258,7 @@ def test_named__place_that_is_wrong_is_an_error(place: CocoSplit, message: str, 
 
 
 def test_root__without_annotations_says_how_to_name_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no JSON file of training pictures, such as annotations/train.json"):
+    with pytest.raises(DataError, match=r"there is no JSON file of training pictures, such as annotations/train\.json"):
         CocoFolder(tmp_path, {})
     with pytest.raises(DataError, match="none: there is no such folder; set root"):
         CocoFolder(tmp_path / "none", {})
