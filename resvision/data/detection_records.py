@@ -27,6 +27,8 @@ MAX_BOXES: Final = 10_000
 
 #: Pixels that count as nothing: what files with few decimals lose by rounding.
 _NOTHING: Final = 0.01
+#: Pixels that no picture reaches, and whose differences are numbers still.
+_FAR: Final = 1e9
 #: Decimals of a pixel that are kept, so that a number survives being written as a part of the picture and read back.
 _DECIMALS: Final = 6
 
@@ -258,7 +260,7 @@ class Draft:
         """Bring boxes to pixels, clip them and drop what is left of nothing."""
         picture = table[:, 0].astype(np.int64)
         limits = np.tile(sizes[picture][:, ::-1], 2).astype(np.float64)
-        stated = table[:, 1:5] * limits if self.relative else table[:, 1:5]
+        stated = (table[:, 1:5] * limits if self.relative else table[:, 1:5]).clip(-_FAR, _FAR)
         boxes = np.clip(stated, 0, limits).round(_DECIMALS)
         no_size = (stated[:, 2:] - stated[:, :2] <= _NOTHING).any(axis=1)
         outside = ~no_size & (boxes[:, 2:] - boxes[:, :2] <= _NOTHING).any(axis=1)
@@ -273,7 +275,7 @@ class Draft:
                 row = int(mask.argmax())
                 number = row - int(np.searchsorted(picture, picture[row]))
                 self.repairs.add(what, f"{self._pictures[picture[row]].where}, box {number}", int(mask.sum()))
-        mended = table[kept]
+        mended: NDArray[np.float64] = table[kept]
         mended[:, 1:5] = boxes[kept]
         return mended
 

@@ -63,7 +63,7 @@ def test_batch__keeps_the_contract(image_size: int | tuple[int, int]) -> None:
     for number, (height, width) in enumerate(batch["size"].tolist()):
         assert not images[number, :, height:].any()
         assert not images[number, :, :, width:].any()
-        kinds = {key: batch[key][number].dtype for key in ("boxes", "labels", "crowd", "area")}  # type: ignore[literal-required]
+        kinds = {key: batch[key][number].dtype for key in ("boxes", "labels", "crowd", "area")}
         assert kinds == {"boxes": torch.float32, "labels": torch.int64, "crowd": torch.bool, "area": torch.float32}
         assert batch["boxes"][number].shape == (int(number < 3), 4)
         # The truth on the original pixels is what was there before the resizing.
@@ -88,8 +88,8 @@ def test_sample__is_a_pure_function_of_seed_epoch_and_index(augmentation: str, m
     for key in (SampleKey(0, 0), SampleKey(3, 2)):
         other[key]
     again = other[SampleKey(3, 1)]
-    for key in first:
-        np.testing.assert_array_equal(first[key], again[key])  # type: ignore[literal-required]
+    for name in first:
+        np.testing.assert_array_equal(first[name], again[name])  # type: ignore[literal-required]
     if augmentation != "none" or mosaic:
         assert any(not np.array_equal(one[SampleKey(epoch, 1)]["image"], first["image"]) for epoch in range(3))
         seeded = DetectionDataset(_Drawn(), (96, 96), DetectionTransform("strong", (96, 96)), mosaic=mosaic, seed=1)

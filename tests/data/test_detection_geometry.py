@@ -18,7 +18,7 @@ def _objects(*boxes: tuple[float, ...]) -> Objects:
 
 def _picture(dtype: type = np.uint8, value: int = 200) -> NDArray[Any]:
     """Return a dark picture of 120 x 100 pixels that is bright inside of `_BOX`."""
-    image = np.zeros((100, 120, 3), dtype)
+    image: NDArray[Any] = np.zeros((100, 120, 3), dtype)
     x1, y1, x2, y2 = _BOX
     image[y1:y2, x1:x2] = value
     return image
@@ -58,7 +58,8 @@ def test_padded_size__is_the_next_multiple_of_32() -> None:
 @pytest.mark.parametrize("size", [(50, 60), (200, 240), (100, 61)])
 def test_resize__keeps_the_type_and_the_place_of_things(size: tuple[int, int], dtype: type) -> None:
     result = resize(_picture(dtype), size)
-    assert (result.shape, result.dtype) == ((*size, 3), dtype)
+    assert result.shape == (*size, 3)
+    assert result.dtype == dtype
     scale = np.tile([size[1] / 120, size[0] / 100], 2)
     np.testing.assert_allclose(_bright(result), np.multiply(_BOX, scale), atol=1)
     grey = _picture(dtype)[..., :1]

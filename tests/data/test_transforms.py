@@ -156,7 +156,7 @@ _BOX = (40, 20, 70, 60)
 
 def _with_box(dtype: type = np.uint8) -> tuple[NDArray[Any], Objects]:
     """Return a dark picture of 120 x 100 pixels with a bright box of class 5."""
-    image = np.full((100, 120, 3), np.iinfo(dtype).max // 10, dtype)
+    image: NDArray[Any] = np.full((100, 120, 3), np.iinfo(dtype).max // 10, dtype)
     x1, y1, x2, y2 = _BOX
     image[y1:y2, x1:x2] = np.iinfo(dtype).max // 10 * 8
     return image, Objects(np.array([_BOX], float), np.array([5]), np.array([True]), np.array([1200.0]))
