@@ -211,7 +211,7 @@ def _names(said: dict[str, Any], path: Path) -> tuple[str, ...]:
                 f"{path}: names has no {missing[0]}; its numbers go from 0 to {len(names) - 1} without a gap"
             )
         names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names or any(isinstance(name, dict | list) for name in names):
+    if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
         raise DataError(f"{path}: names must list the classes, as in names: [cat, dog]")
     if isinstance(count, int) and count != len(names):
         raise DataError(f"{path}: nc is {count}, and names has {len(names)} classes; make them agree")
