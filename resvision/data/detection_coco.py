@@ -1,7 +1,7 @@
 """COCO's annotations: one JSON file for a split, read and written without torch."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -59,9 +59,8 @@ class CocoFolder(DetectionFolder):
         if not root.is_dir():
             raise DataError(f"{root}: there is no such folder; set root to the folder of the data set")
         self.root = root
-        self._files = _find(root) | {
-            split: _named(root, split, place) for split, place in named.items() if place is not None
-        }
+        given = {split: _named(root, split, place) for split, place in named.items() if place is not None}
+        self._files = _find(root, given) | given
         if "train" not in self._files:
             raise DataError(
                 f"{root}: there is no JSON file of training pictures, such as annotations/train.json; "
@@ -101,7 +100,8 @@ def _named(root: Path, split: Split, place: CocoSplit) -> _Files:
     return _Files(annotations, (folder,))
 
 
-def _find(root: Path) -> dict[Split, _Files]:
+def _find(root: Path, given: Container[Split]) -> dict[Split, _Files]:
+    """Look for the files of the splits that are not given."""
     found: dict[Split, list[Path]] = {}
     others = []
     for path in sorted([*root.glob("*.json"), *root.glob("*/*.json")]):
@@ -114,6 +114,7 @@ def _find(root: Path) -> dict[Split, _Files]:
             others.append(path)
     if not found and len(others) == 1:
         found["train"] = others  # as labelling tools export it
+    found = {split: paths for split, paths in found.items() if split not in given}
     for split, paths in found.items():
         if len(paths) > 1:
             names = ", ".join(path.relative_to(root).as_posix() for path in paths)
@@ -183,7 +184,7 @@ def _class_names(said: dict[str, Any], path: Path) -> tuple[str, ...]:
 
 
 def _is_used(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("category_id"), int)
+    return isinstance(entry, dict) and isinstance(entry.get("category_id"), int | float)
 
 
 def _read(said: dict[str, Any], files: _Files, class_names: Sequence[str], *, alone: bool) -> Annotations:
@@ -218,8 +219,13 @@ def _read(said: dict[str, Any], files: _Files, class_names: Sequence[str], *, al
         label = _label(_get(entry, "category_id", (int, float), where), categories, labels, where)
         x, y, width, height = box_of(entry.get("bbox"), where)
         area = entry.get("area")
-        area = float(area) if isinstance(area, int | float) else None
-        draft.box(pictures[number], (x, y, x + width, y + height), label, flags=_flags(entry), area=area)
+        draft.box(
+            pictures[number],
+            (x, y, x + width, y + height),
+            label,
+            flags=_flags(entry),
+            area=area if isinstance(area, int | float) else None,
+        )
     if alone or split_named(folder.name) is not None:
         draft.count_left_out(folder, listed)
     return draft.finish(str(path))

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
-from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -184,9 +183,8 @@ class Draft:
         flags: int = 0,
         area: float | None = None,
     ) -> None:
-        """Add a box to a picture; an area of None or of nothing is that of the box."""
-        known = area is not None and isfinite(area) and area > 0
-        self._rows.append((picture, *xyxy, label, flags, area if known and area is not None else np.nan))
+        """Add a box to a picture; an area of None, or one that no picture has, is that of the box."""
+        self._rows.append((picture, *xyxy, label, flags, area if area is not None and 0 < area < _FAR**2 else np.nan))
 
     def count_left_out(self, folder: Path, listed: Iterable[str]) -> None:
         """Count the pictures of a folder that are not among those that the annotations list."""
@@ -284,7 +282,7 @@ def _size(picture: _Picture) -> tuple[int, int]:
     """Return height and width of a picture as its file says, which must be what its boxes were drawn on."""
     height, width = size = image_size(picture.path)
     if picture.declared is not None and min(picture.declared) > 0 and picture.declared != size:
-        turned = " (turned upright as its EXIF tag says)" if picture.declared == (width, height) else ""
+        turned = " (upright, as its EXIF tag may say)" if picture.declared == (width, height) else ""
         raise DataError(
             f"{picture.where}: boxes for {picture.declared[1]}x{picture.declared[0]} pixels, but "
             f"{picture.name} has {width}x{height}{turned}; correct the size, and the boxes if they do not fit"

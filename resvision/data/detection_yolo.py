@@ -191,11 +191,10 @@ def _is_missing(named: tuple[str, Path]) -> bool:
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; it names the classes and the folders of the pictures")
+    data = read_small(path, _MOST_BYTES)
     try:
-        said = yaml.safe_load(read_small(path, _MOST_BYTES))
+        said = yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(f"{path}: not a YAML file that can be read: {' '.join(str(error).split())}") from None
     if not isinstance(said, dict):
         raise DataError(f"{path}: it must name the classes (names) and the folders of the pictures (train, val)")

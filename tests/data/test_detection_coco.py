@@ -55,9 +55,10 @@ def test_crowds_and_areas__are_kept(tmp_path: Path) -> None:
     said["annotations"][0] |= {"iscrowd": 1, "area": 77.5}
     said["annotations"][1] |= {"iscrowd": 1, "difficult": 1}
     said["annotations"][2] |= {"truncated": 1, "area": 0}
+    said["annotations"].append({"image_id": 30.0, "category_id": 3.0, "bbox": [1, 1, 4, 5], "area": 10**400})
     found = _read(write_coco_set(tmp_path, said))
-    assert found.flags.tolist() == [Flag.CROWD, Flag.DIFFICULT, Flag.TRUNCATED]
-    assert found.area.tolist() == [77.5, 465, 2400]  # an area of nothing is that of the box
+    assert found.flags.tolist() == [Flag.CROWD, Flag.DIFFICULT, Flag.TRUNCATED, 0]
+    assert found.area.tolist() == [77.5, 465, 2400, 20]  # an area of nothing, or of more than all, is that of the box
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,7 @@ def test_layout__with_several_files_asks_for_one(tmp_path: Path) -> None:
     (tmp_path / "train_small.json").write_text("{}", encoding="utf-8")
     with pytest.raises(DataError, match=r"several files may be those of train: annotations/train.json, train_small.js"):
         CocoFolder(tmp_path, {})
+    assert CocoFolder(tmp_path, {"train": CocoSplit("annotations/train.json")}).splits == ("train",)
 
 
 def test_category__that_only_groups_others_is_no_class(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_picture__of_two_kinds_is_an_error(tmp_path: Path) -> None:
 
 def test_picture__of_another_size_is_an_error(tmp_path: Path) -> None:
     draw(write_voc_set(tmp_path) / "JPEGImages" / "b.png", (60, 40))
-    with pytest.raises(DataError, match=r"b\.xml: boxes for 60x40 pixels, but b\.png has 40x60 \(turned upright"):
+    with pytest.raises(DataError, match=r"b\.xml: boxes for 60x40 pixels, but b\.png has 40x60 \(upright, as its EXIF"):
         _read(tmp_path)
 
 
