@@ -24,6 +24,7 @@ _VERBS: Final = {
     "validate": _Verb("resvision.cli.lightning_cli", "score a checkpoint on the validation split"),
     "test": _Verb("resvision.cli.lightning_cli", "score a checkpoint on the test split"),
     "predict": _Verb("resvision.cli.predict", "apply a checkpoint to pictures"),
+    "convert": _Verb("resvision.cli.convert", "turn boxes of COCO, VOC or YOLO into another of these formats"),
     "backbones": _Verb("resvision.cli.backbones", "list, show and export backbones"),
     "configs": _Verb("resvision.cli.shipped", "list the configs that come with resvision"),
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resvision.data.base import VisionDataModule
+    from resvision.data.coco import CocoDetection, CocoSplit
     from resvision.data.errors import DataError
     from resvision.data.fitting import fit_to
     from resvision.data.image_folder import ImageFolder
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
     from resvision.data.seeding import fold
     from resvision.data.shapes import Shapes
     from resvision.data.torchvision_dataset import TorchvisionDataset
+    from resvision.data.voc import VocDetection
+    from resvision.data.yolo import YoloDetection
 
 _HOME = {
+    "CocoDetection": "coco",
+    "CocoSplit": "coco",
     "DataError": "errors",
     "EpochSampler": "sampler",
     "ImageFolder": "image_folder",
@@ -28,6 +33,8 @@ _HOME = {
     "Shapes": "shapes",
     "TorchvisionDataset": "torchvision_dataset",
     "VisionDataModule": "base",
+    "VocDetection": "voc",
+    "YoloDetection": "yolo",
     "fit_to": "fitting",
     "fold": "seeding",
     "image_size": "reading",
@@ -36,6 +43,8 @@ _HOME = {
 }
 
 __all__ = [
+    "CocoDetection",
+    "CocoSplit",
     "DataError",
     "EpochSampler",
     "ImageFolder",
@@ -44,6 +53,8 @@ __all__ = [
     "Shapes",
     "TorchvisionDataset",
     "VisionDataModule",
+    "VocDetection",
+    "YoloDetection",
     "fit_to",
     "fold",
     "image_size",

@@ -7,7 +7,7 @@ from resvision.cli import main
 def test_help__names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    for verb in ("fit", "validate", "test", "predict", "backbones", "configs"):
+    for verb in ("fit", "validate", "test", "predict", "convert", "backbones", "configs"):
         assert f"\n  {verb} " in text
 
 
