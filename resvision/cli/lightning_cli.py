@@ -182,6 +182,8 @@ class VisionCLI(LightningCLI):
         """Create the trainer, for `fit` with the run folder's loggers and callbacks."""
         # Every check of the data comes before the first folder is made.
         self.datamodule.setup(self._verb)
+        if self._verb == "fit" and self._checkpoint is None:
+            self.model.require_weights()
         given = self.config_init[self._verb].trainer
         callbacks = list(given.callbacks or [])
         if given.enable_progress_bar is not False:

@@ -1,17 +1,21 @@
 """Lightning modules: loss, scores and optimiser wiring around a model."""
 
-from resvision.tasks.base import VisionTask, parameter_groups
+from resvision.tasks.base import VisionTask
 from resvision.tasks.calibration import CalibrationError
 from resvision.tasks.classification import ClassificationTask
 from resvision.tasks.confusion import ClassificationScores, ConfusionMatrix, SegmentationScores
+from resvision.tasks.finetuning import PRESETS, FineTuning
+from resvision.tasks.parameters import parameter_groups
 from resvision.tasks.schedules import WarmupCosine
 from resvision.tasks.segmentation import SegmentationTask
 
 __all__ = [
+    "PRESETS",
     "CalibrationError",
     "ClassificationScores",
     "ClassificationTask",
     "ConfusionMatrix",
+    "FineTuning",
     "SegmentationScores",
     "SegmentationTask",
     "VisionTask",

@@ -16,6 +16,7 @@ from resvision.models import Classifier
 from resvision.tasks.base import VisionTask
 from resvision.tasks.calibration import CalibrationError
 from resvision.tasks.confusion import ClassificationScores, ConfusionMatrix
+from resvision.tasks.finetuning import FineTune
 from resvision.tasks.schedules import WarmupCosine
 
 __all__ = ["ClassificationTask"]
@@ -42,6 +43,8 @@ class ClassificationTask(VisionTask):
             checkpoint of the task holds the trained ones and does not ask for these again.
         backbone_options: Further options of the backbone, by name.
         in_channels: Channels of the pictures.
+        finetune: How to carry the weights over to these pictures: a preset, `head`, `gradual` or `full`, or a preset
+            with changes to its settings; None trains all parts alike. See `FineTuning`.
         dropout: Share of the pooled channels that is dropped while training, from 0 to below 1.
         label_smoothing: Share of the truth that is spread evenly over all classes, from 0 to below 1 (Szegedy et al.
             2015, arXiv:1512.00567, section 7).
@@ -57,6 +60,7 @@ class ClassificationTask(VisionTask):
     monitor: ClassVar[str] = "val/accuracy"
     mode: ClassVar[Literal["min", "max"]] = "max"
 
+    model: Classifier
     class_weights: Tensor | None
 
     def __init__(
@@ -67,13 +71,14 @@ class ClassificationTask(VisionTask):
         weights: str | None = None,
         backbone_options: dict[str, Any] | None = None,
         in_channels: int = 3,
+        finetune: FineTune = None,
         dropout: float = 0.0,
         label_smoothing: float = 0.0,
         class_weights: list[float] | None = None,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, fused=True),
         scheduler: LRSchedulerCallable | None = WarmupCosine,
     ) -> None:
-        super().__init__(class_names, optimizer=optimizer, scheduler=scheduler)
+        super().__init__(class_names, optimizer=optimizer, scheduler=scheduler, finetune=finetune)
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
         if len(class_names) < 2:
             raise ValueError(f"classification tells 2 or more classes apart, got {len(class_names)}")
