@@ -45,7 +45,7 @@ class ClassificationResult:
     """One class for the picture.
 
     Attributes:
-        probabilities: (num_classes,), float32, of each class; they sum to 1.
+        probabilities: (num_classes,), float32, of each class; they sum to 1 where the classes exclude each other.
         class_names: Names in the order of the class numbers.
     """
 

@@ -5,8 +5,10 @@ from resvision.tasks.calibration import CalibrationError
 from resvision.tasks.classification import ClassificationTask
 from resvision.tasks.confusion import ClassificationScores, ConfusionMatrix, SegmentationScores
 from resvision.tasks.finetuning import PRESETS, FineTuning
+from resvision.tasks.labelling import LabelTask
+from resvision.tasks.multi_label import MultiLabelTask
 from resvision.tasks.parameters import parameter_groups
-from resvision.tasks.schedules import WarmupCosine
+from resvision.tasks.schedules import DropAtSteps, WarmupCosine
 from resvision.tasks.segmentation import SegmentationTask
 
 __all__ = [
@@ -15,7 +17,10 @@ __all__ = [
     "ClassificationScores",
     "ClassificationTask",
     "ConfusionMatrix",
+    "DropAtSteps",
     "FineTuning",
+    "LabelTask",
+    "MultiLabelTask",
     "SegmentationScores",
     "SegmentationTask",
     "VisionTask",

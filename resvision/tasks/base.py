@@ -17,7 +17,7 @@ from resvision._version import __version__
 from resvision.layers import InputStatistics
 from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning
 from resvision.tasks.parameters import parameter_groups
-from resvision.tasks.schedules import WarmupCosine
+from resvision.tasks.schedules import DropAtSteps, WarmupCosine
 
 __all__ = ["VisionTask"]
 
@@ -37,8 +37,8 @@ class VisionTask(LightningModule, ABC):
     Args:
         class_names: One name per class, in the order of their numbers.
         optimizer: Builds the optimiser from parameter groups.
-        scheduler: Builds the schedule from the optimiser; None keeps the learning rate. `WarmupCosine` is
-            told the length of the run and stepped every batch, any other one every epoch.
+        scheduler: Builds the schedule from the optimiser; None keeps the learning rate. `WarmupCosine`, which is
+            told the length of the run, and `DropAtSteps` are stepped every batch, any other one every epoch.
         finetune: How to carry pretrained weights over to other pictures: a preset, `head`, `gradual` or `full`, or a
             preset with changes; None trains all parts alike.
 
@@ -208,9 +208,9 @@ class VisionTask(LightningModule, ABC):
         if self._scheduler is None:
             return optimizer
         scheduler = self._scheduler(optimizer)
-        if isinstance(scheduler, WarmupCosine):
-            if scheduler.total_steps is None:
-                scheduler.run_for(self._total_steps())
+        if isinstance(scheduler, WarmupCosine) and scheduler.total_steps is None:
+            scheduler.run_for(self._total_steps())
+        if isinstance(scheduler, WarmupCosine | DropAtSteps):
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         if isinstance(scheduler, ReduceLROnPlateau):
             # Lightning's own plateau names what it watches; torch's watches what it can improve in its mode.
