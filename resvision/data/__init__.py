@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from resvision.data.base import VisionDataModule
     from resvision.data.errors import DataError
     from resvision.data.fitting import fit_to
+    from resvision.data.identity_folder import IdentityFolder
     from resvision.data.image_folder import ImageFolder
     from resvision.data.mask_folder import MaskFolder
     from resvision.data.reading import image_size, read_image, read_mask
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _HOME = {
     "DataError": "errors",
     "EpochSampler": "sampler",
+    "IdentityFolder": "identity_folder",
     "ImageFolder": "image_folder",
     "MaskFolder": "mask_folder",
     "SampleKey": "sampler",
@@ -38,6 +40,7 @@ _HOME = {
 __all__ = [
     "DataError",
     "EpochSampler",
+    "IdentityFolder",
     "ImageFolder",
     "MaskFolder",
     "SampleKey",

@@ -10,6 +10,7 @@ from resvision.tasks.multi_label import MultiLabelTask
 from resvision.tasks.parameters import parameter_groups
 from resvision.tasks.schedules import DropAtSteps, WarmupCosine
 from resvision.tasks.segmentation import SegmentationTask
+from resvision.tasks.verification import VerificationScores, VerificationTask
 
 __all__ = [
     "PRESETS",
@@ -23,6 +24,8 @@ __all__ = [
     "MultiLabelTask",
     "SegmentationScores",
     "SegmentationTask",
+    "VerificationScores",
+    "VerificationTask",
     "VisionTask",
     "WarmupCosine",
     "parameter_groups",
