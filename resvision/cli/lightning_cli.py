@@ -30,7 +30,7 @@ from resvision.data import VisionDataModule
 from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
 from resvision.tasks import VisionTask
 
-__all__ = ["VisionCLI", "main"]
+__all__ = ["VisionCLI", "main", "prepare"]
 
 # What the data decides and a config therefore does not say.
 _LINKED = ("class_names", "in_channels")
@@ -38,12 +38,17 @@ _LINKED = ("class_names", "in_channels")
 
 def main(verb: str, words: Sequence[str]) -> int:
     """Run `fit`, `validate` or `test`."""
+    prepare()
+    VisionCLI(verb, Request.parse(words))
+    return 0
+
+
+def prepare() -> None:
+    """Do what comes before any command line is built: quieten Lightning, and import what a config may name."""
     _quieten()
     for name in resvision.data.__all__:
         # A config may name a class without its module once the class is imported, and these are imported on use.
         getattr(resvision.data, name)
-    VisionCLI(verb, Request.parse(words))
-    return 0
 
 
 class VisionCLI(LightningCLI):

@@ -219,6 +219,10 @@ class VisionTask(LightningModule, ABC):
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor}}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
 
+    def keep_learning_rate(self) -> None:
+        """Leave out the schedule."""
+        self._scheduler = None
+
     def _total_steps(self) -> int:
         steps = self.trainer.estimated_stepping_batches
         if not 0 < steps < float("inf"):
