@@ -31,7 +31,7 @@ class BatchAugmentation(Callback):
         random_erasing: Share of the pictures of which a rectangle is made grey (Zhong et al. 2017, arXiv:1708.04896).
 
     Raises:
-        ValueError: A number is out of range, or all are 0.
+        ValueError: A number is out of range, or all are 0; while training, if batches have no labels.
     """
 
     def __init__(self, mixup: float = 0.0, cutmix: float = 0.0, random_erasing: float = 0.0) -> None:
@@ -48,7 +48,8 @@ class BatchAugmentation(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Change the pictures and the labels of the batch."""
-        assert isinstance(pl_module, VisionTask)
+        if not isinstance(pl_module, VisionTask) or "label" not in batch:
+            raise ValueError("BatchAugmentation changes pictures with labels; take it out of trainer.callbacks here")
         seed = getattr(getattr(trainer, "datamodule", None), "seed", 0)
         # torchvision draws from torch's own generator and takes no other; its state is put back afterwards.
         state = torch.get_rng_state()

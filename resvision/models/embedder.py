@@ -16,10 +16,14 @@ __all__ = ["Embedder"]
 class Embedder(nn.Module):
     """Embed pictures, by what tells training classes apart: raw pixels in, unit vectors out.
 
+    An embedding is the coarsest feature, averaged over the picture and standardised by a batch norm (Luo et al. 2019,
+    arXiv:1903.07071, section 3.6). With weights that were trained on other pictures this alone is good for strangers; a
+    linear layer between, as in Deng et al. 2019, section 3.1, is learned from random numbers and wants many classes.
+
     Args:
         backbone: Encoder; its input statistics become the first layer.
         num_classes: Classes, such as people, that are told apart while training.
-        embedding_size: Length of an embedding.
+        embedding_size: Length of an embedding, with a linear layer to it; None is that of the feature, without one.
         margin: Of `ArcFaceHead`, in radians.
         scale: Of `ArcFaceHead`.
         dropout: Share of the pooled channels that is dropped while training, from 0 to below 1.
@@ -35,7 +39,7 @@ class Embedder(nn.Module):
         backbone: Backbone,
         num_classes: int,
         *,
-        embedding_size: int = 512,
+        embedding_size: int | None = None,
         margin: float = 0.5,
         scale: float = 64.0,
         dropout: float = 0.0,
@@ -44,11 +48,12 @@ class Embedder(nn.Module):
         self.normalization = InputNormalization(backbone.input_statistics)
         self.backbone = backbone
         self._feature, spec = list(backbone.feature_specs.items())[-1]
-        # Deng et al. 2019, section 3.1, end in a norm too, after a layer over all places where here is an average.
-        self.embedding = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(spec.channels, embedding_size, bias=False), nn.BatchNorm1d(embedding_size)
-        )
-        self.head = ArcFaceHead(embedding_size, num_classes, margin=margin, scale=scale)
+        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        if embedding_size is not None:
+            layers.append(nn.Linear(spec.channels, embedding_size, bias=False))
+        size = embedding_size or spec.channels
+        self.embedding = nn.Sequential(*layers, nn.BatchNorm1d(size))
+        self.head = ArcFaceHead(size, num_classes, margin=margin, scale=scale)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to unit vectors (N, embedding_size), in fp32.

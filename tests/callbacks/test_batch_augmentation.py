@@ -133,3 +133,9 @@ def test_run__that_stops_goes_on_with_the_same_batches(tmp_path: Path) -> None:
 def test_augmentation__refuses_what_cannot_be(numbers: tuple[float, float, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         BatchAugmentation(*numbers)
+
+
+def test_augmentation__refuses_batches_without_labels(task: ClassificationTask) -> None:
+    batch = {"image": torch.zeros(2, 3, 8, 8), "mask": torch.zeros(2, 8, 8)}
+    with pytest.raises(ValueError, match="changes pictures with labels; take it out"):
+        _changed(BatchAugmentation(mixup=0.2), task, batch)
