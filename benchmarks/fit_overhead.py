@@ -22,8 +22,7 @@ from torch.utils.data import DataLoader
 
 from resvision.batch import SegmentationBatch
 from resvision.callbacks import ExactResume, Progress
-from resvision.tasks import SegmentationTask
-from resvision.tasks.base import parameter_groups
+from resvision.tasks import SegmentationTask, parameter_groups
 
 CLASSES = [str(number) for number in range(11)]
 WARM_UP = 2
@@ -56,7 +55,7 @@ def bare(backbone: str, batch: SegmentationBatch, steps: int) -> float:
     """Return the seconds of a plain loop."""
     task = SegmentationTask(CLASSES, backbone=backbone)
     model, loss = task.model.train(), task.loss
-    optimizer = torch.optim.AdamW(parameter_groups(task), lr=1e-3, fused=True)
+    optimizer = torch.optim.AdamW(parameter_groups(task.parameters()), lr=1e-3, fused=True)
     begin = 0.0
     for step in range(WARM_UP + steps):
         if step == WARM_UP:

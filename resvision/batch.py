@@ -4,7 +4,7 @@ from typing import Final, TypedDict
 
 from torch import Tensor
 
-__all__ = ["IGNORE_INDEX", "ClassificationBatch", "DetectionBatch", "SegmentationBatch"]
+__all__ = ["IGNORE_INDEX", "ClassificationBatch", "DetectionBatch", "MultiLabelBatch", "SegmentationBatch"]
 
 #: Value of a mask pixel that belongs to no class: it counts in no loss and in no metric. Masks are uint8, so
 #: there can be at most 255 classes, 0 to 254.
@@ -31,6 +31,20 @@ class ClassificationBatch(TypedDict):
     Attributes:
         image: (N, C, H, W), uint8 or uint16 as stored in the file, channels last in memory.
         label: (N,), int64, classes from 0.
+        index: (N,), int64, position of each picture in its split, to find its file again.
+    """
+
+    image: Tensor
+    label: Tensor
+    index: Tensor
+
+
+class MultiLabelBatch(TypedDict):
+    """A batch of pictures with any number of classes each.
+
+    Attributes:
+        image: (N, C, H, W), uint8 or uint16 as stored in the file, channels last in memory.
+        label: (N, num_classes), float32, 1 where the picture shows the class and 0 where not.
         index: (N,), int64, position of each picture in its split, to find its file again.
     """
 

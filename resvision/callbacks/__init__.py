@@ -1,7 +1,19 @@
 """What a run needs beyond Lightning; each part can be used alone."""
 
+from resvision.callbacks.batch_augmentation import BatchAugmentation
 from resvision.callbacks.exact_resume import ExactResume
+from resvision.callbacks.finetuning_table import FineTuningTable
+from resvision.callbacks.learning_rate_range import LearningRateRange
 from resvision.callbacks.pictures import Pictures
 from resvision.callbacks.progress import Progress
+from resvision.callbacks.weight_ema import WeightEMA
 
-__all__ = ["ExactResume", "Pictures", "Progress"]
+__all__ = [
+    "BatchAugmentation",
+    "ExactResume",
+    "FineTuningTable",
+    "LearningRateRange",
+    "Pictures",
+    "Progress",
+    "WeightEMA",
+]

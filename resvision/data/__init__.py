@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from resvision.data.coco import CocoDetection, CocoSplit
     from resvision.data.errors import DataError
     from resvision.data.fitting import fit_to
+    from resvision.data.identity_folder import IdentityFolder
     from resvision.data.image_folder import ImageFolder
     from resvision.data.mask_folder import MaskFolder
     from resvision.data.reading import image_size, read_image, read_mask
@@ -27,6 +28,7 @@ _HOME = {
     "CocoSplit": "coco",
     "DataError": "errors",
     "EpochSampler": "sampler",
+    "IdentityFolder": "identity_folder",
     "ImageFolder": "image_folder",
     "MaskFolder": "mask_folder",
     "SampleKey": "sampler",
@@ -47,6 +49,7 @@ __all__ = [
     "CocoSplit",
     "DataError",
     "EpochSampler",
+    "IdentityFolder",
     "ImageFolder",
     "MaskFolder",
     "SampleKey",
