@@ -1,5 +1,6 @@
 """The verbs `fit`, `validate` and `test`: Lightning's own command line over the tasks and the data modules."""
 
+import csv
 import json
 import logging
 import math
@@ -261,7 +262,12 @@ class VisionCLI(LightningCLI):
             scores = {name: None if math.isnan(value) else value for name, value in metrics.items()}
             result = json.dumps({"checkpoint": str(self._checkpoint), "metrics": scores}, indent=2, allow_nan=False)
             (folder / f"{verb}.json").write_text(result + "\n", encoding="utf-8")
-            _say(f"\nwritten to {folder / f'{verb}.json'} and {folder / 'pictures'}")
+            files = [f"{verb}.json"]
+            for name, rows in self.model.tables().items():
+                files.append(f"{verb}_{name}.csv")
+                with (folder / files[-1]).open("w", encoding="utf-8", newline="") as file:
+                    csv.writer(file).writerows(rows)
+            _say(f"\nwritten to {', '.join(str(folder / name) for name in files)} and {folder / 'pictures'}")
 
     def _run_of_checkpoint(self) -> Path | None:
         """Return the run folder that the checkpoint lies in, None if it lies in none."""
