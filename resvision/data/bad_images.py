@@ -52,6 +52,11 @@ class ChosenSource(ClassificationSource):
         """Return the file of a picture."""
         return self._source.file(self._chosen[index])
 
+    def weights(self) -> Sequence[float] | None:
+        """Return how often each picture is visited in training."""
+        weights = self._source.weights()
+        return None if weights is None else [weights[index] for index in self._chosen]
+
 
 def find_bad(source: ClassificationSource, budget: float) -> dict[int, str]:
     """Read every picture once and return why some of them cannot be read, by their positions.

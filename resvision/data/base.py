@@ -32,9 +32,11 @@ class VisionDataset(Dataset[Any], ABC):
 
     Attributes:
         uniform_size: Whether all pictures have one height and width, so that they can be batched as they are.
+        weights: How often each picture is visited in training, in proportion to the others; None visits each once.
     """
 
     uniform_size: bool
+    weights: Sequence[float] | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -171,6 +173,7 @@ class VisionDataModule(LightningDataModule, ABC):
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
+            weights=dataset.weights if training else None,
         )
         batch_size = self.batch_size if training or dataset.uniform_size else 1
         workers = self.workers()

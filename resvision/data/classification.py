@@ -16,7 +16,15 @@ from resvision.data.sampler import SampleKey
 from resvision.data.seeding import fold
 from resvision.data.transforms import ClassificationTransform
 
-__all__ = ["ClassificationDataset", "ClassificationSample", "ClassificationSource", "FileSource", "Label", "divide"]
+__all__ = [
+    "ClassificationDataset",
+    "ClassificationSample",
+    "ClassificationSource",
+    "FileSource",
+    "Label",
+    "check_fractions",
+    "divide",
+]
 
 #: A class, from 0; or, for any number of classes, 1 or 0 for each: (num_classes,), float32.
 Label = int | NDArray[np.float32]
@@ -59,6 +67,10 @@ class ClassificationSource(ABC):
         """Return the file of a picture, if it has one of its own."""
         return None
 
+    def weights(self) -> Sequence[float] | None:
+        """Return how often each picture is visited in training, in proportion; None for each once."""
+        return None
+
 
 @final
 class FileSource(ClassificationSource):
@@ -68,12 +80,20 @@ class FileSource(ClassificationSource):
         files: The pictures.
         labels: Label of each.
         channels: 3 for RGB, 1 for grey.
+        weights: How often each is visited in training, in proportion to the others; None visits each once.
     """
 
-    def __init__(self, files: Sequence[PictureFile], labels: Sequence[Label], channels: Literal[1, 3]) -> None:
+    def __init__(
+        self,
+        files: Sequence[PictureFile],
+        labels: Sequence[Label],
+        channels: Literal[1, 3],
+        weights: Sequence[float] | None = None,
+    ) -> None:
         self._files = files
         self._labels = labels
         self._channels = channels
+        self._weights = weights
 
     def __len__(self) -> int:
         return len(self._files)
@@ -93,6 +113,10 @@ class FileSource(ClassificationSource):
     def file(self, index: int) -> PictureFile:
         """Return the file of a picture."""
         return self._files[index]
+
+    def weights(self) -> Sequence[float] | None:
+        """Return how often each picture is visited in training."""
+        return self._weights
 
 
 @final
@@ -120,6 +144,7 @@ class ClassificationDataset(VisionDataset):
         self.size = (image_size, image_size)
         self.transform = transform
         self.seed = seed
+        self.weights = source.weights()
 
     def __len__(self) -> int:
         return len(self.source)
@@ -142,6 +167,15 @@ class ClassificationDataset(VisionDataset):
             image=stack_images([sample["image"] for sample in samples]),
             label=torch.from_numpy(np.stack([sample["label"] for sample in samples])),
             index=torch.tensor([sample["index"] for sample in samples]),
+        )
+
+
+def check_fractions(val_fraction: float, test_fraction: float) -> None:
+    """Raise a ValueError unless both are parts of 1, the first above 0, and leave something to train on."""
+    if not (0 < val_fraction < 1 and 0 <= test_fraction < 1 and val_fraction + test_fraction < 1):
+        raise ValueError(
+            f"val_fraction is {val_fraction} and test_fraction {test_fraction}; "
+            "both are parts of 1, the first above 0, and leave something to train on"
         )
 
 

@@ -6,7 +6,7 @@ from typing import Literal, final
 from resvision.data.bad_images import OnBadImage
 from resvision.data.base import Split
 from resvision.data.class_trees import ClassTree, find_trees
-from resvision.data.classification import FileSource, divide
+from resvision.data.classification import FileSource, check_fractions, divide
 from resvision.data.classification_module import ClassificationDataModule
 from resvision.data.errors import DataError
 from resvision.data.reading import PictureFile
@@ -78,11 +78,7 @@ class ImageFolder(ClassificationDataModule):
             num_workers=num_workers,
             seed=seed,
         )
-        if not (0 < val_fraction < 1 and 0 <= test_fraction < 1 and val_fraction + test_fraction < 1):
-            raise ValueError(
-                f"val_fraction is {val_fraction} and test_fraction {test_fraction}; "
-                "both are parts of 1, the first above 0, and leave something to train on"
-            )
+        check_fractions(val_fraction, test_fraction)
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -99,6 +100,10 @@ class KeptSource(ClassificationSource):
     def file(self, index: int) -> PictureFile | None:
         """Return the file of a picture."""
         return self._source.file(index)
+
+    def weights(self) -> Sequence[float] | None:
+        """Return how often each picture is visited in training."""
+        return self._source.weights()
 
 
 def memory() -> int:

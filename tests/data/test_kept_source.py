@@ -61,14 +61,13 @@ def test_pictures__that_do_not_fit_are_not_kept(source: FileSource) -> None:
     assert keep_decoded(source, 3, needed, shared=False) is not source
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_processes__share_what_one_of_them_has_read(source: FileSource, method: str) -> None:
     expected = _read_all(source)
     kept = keep_decoded(source, 3, 10_000, shared=True)
-    # `Pool` would pickle the source by itself: only what starts a process can hand shared memory on.
     process = get_context(method).Process(target=_read_all, args=(kept,))  # type: ignore[attr-defined]
     process.start()
-    process.join(60)
+    process.join(300)
     assert process.exitcode == 0
     _remove(source, 0, 1, 3)
     for index in (0, 1, 3):
