@@ -1,7 +1,8 @@
-"""Plain modules that put backbone, decoder and head together: raw pixels in, logits out."""
+"""Plain modules that put backbone, decoder and head together: raw pixels in, logits or boxes out."""
 
 from resvision.models.classifier import Classifier
+from resvision.models.detector import Detection, Detector, Target
 from resvision.models.embedder import Embedder
 from resvision.models.resunet import ResUNet
 
-__all__ = ["Classifier", "Embedder", "ResUNet"]
+__all__ = ["Classifier", "Detection", "Detector", "Embedder", "ResUNet", "Target"]
