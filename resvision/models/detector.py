@@ -15,7 +15,7 @@ from resvision.layers import InputNormalization, check_choice
 from resvision.losses import box_giou, box_iou, quality_focal_loss, sigmoid_focal_loss
 from resvision.models.assignment import Assigner, Places, Truth, assign_atss, assign_fcos, ignored_places
 
-__all__ = ["Assignment", "Detection", "Detector", "Quality", "Said", "Target", "clip_boxes"]
+__all__ = ["Assignment", "Detection", "Detector", "Quality", "Said", "Target", "clip_boxes", "rescale"]
 
 Assignment = Literal["atss", "fcos"]
 Quality = Literal["centerness", "iou"]
@@ -224,6 +224,19 @@ class Detector(nn.Module):
         boxes, best, label = boxes[solid], best[solid], label[solid]
         kept = batched_nms(boxes, best, label, self.nms_threshold)[: self.max_detections]
         return Detection(boxes=boxes[kept], scores=best[kept], labels=label[kept])
+
+
+def rescale(found: Detection, size: tuple[int, int], original_size: tuple[int, int]) -> Detection:
+    """Return what was found in a resized picture in pixels of the original one.
+
+    Args:
+        found: What was found.
+        size: Height and width of the picture in which it was.
+        original_size: Height and width before it was resized.
+    """
+    factors = [original / now for original, now in zip(original_size[::-1], size[::-1], strict=True)]
+    boxes = found["boxes"] * torch.tensor(factors * 2, device=found["boxes"].device)
+    return Detection(boxes=clip_boxes(boxes, original_size), scores=found["scores"], labels=found["labels"])
 
 
 def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -130,4 +130,5 @@ def _lie_in(boxes: Tensor, crowds: Tensor) -> Tensor:
     """Return whether at least half of each box (K, 4) lies in one of the crowds, (K,)."""
     sides = torch.minimum(boxes[:, None, 2:], crowds[:, 2:]) - torch.maximum(boxes[:, None, :2], crowds[:, :2])
     common = sides.clamp(min=0).prod(dim=-1)
-    return (common >= _LEAST_OVERLAP * box_area(boxes)[:, None]).any(dim=1)
+    areas: Tensor = box_area(boxes)
+    return (common >= _LEAST_OVERLAP * areas[:, None]).any(dim=1)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal, final
+from typing import Any, ClassVar, Final, Literal, final, get_args
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -11,8 +11,10 @@ from torchmetrics import MeanMetric
 
 from resvision.backbones import create_backbone
 from resvision.batch import DetectionBatch
-from resvision.models import Detection, Detector, Target
-from resvision.models.detector import Assignment, Quality, clip_boxes
+from resvision.layers import check_choice
+from resvision.models import Detection, Detector, Target, TorchvisionDetector
+from resvision.models.detector import Assignment, Quality, rescale
+from resvision.models.torchvision_detector import TorchvisionKind
 from resvision.tasks.base import VisionTask
 from resvision.tasks.box_scores import LEAST_SCORE, BoxConfusion, BoxScores, average_precision
 from resvision.tasks.finetuning import FineTune
@@ -36,6 +38,8 @@ class DetectionTask(VisionTask):
 
     Args:
         class_names: One name per class, in the order of their numbers; there is none for the background.
+        model: `detector` is resvision's own; the others are torchvision's, to compare with. They know no other size
+            than their own: `strides`, `channels`, `assignment`, `quality` and `nms_threshold` are of `detector` alone.
         backbone: Encoder, by its name in the registry.
         weights: Pretrained weights of the encoder: a file, `timm/<tag>` or `torchvision/<name>`. Read once: a
             checkpoint of the task holds the trained ones and does not ask for these again.
@@ -61,12 +65,13 @@ class DetectionTask(VisionTask):
     monitor: ClassVar[str] = "val/map"
     mode: ClassVar[Literal["min", "max"]] = "max"
 
-    model: Detector
+    model: Detector | TorchvisionDetector
 
     def __init__(
         self,
         class_names: list[str],
         *,
+        model: Literal["detector"] | TorchvisionKind = "detector",
         backbone: str = "resnet18",
         weights: str | None = None,
         backbone_options: dict[str, Any] | None = None,
@@ -83,20 +88,24 @@ class DetectionTask(VisionTask):
     ) -> None:
         super().__init__(class_names, optimizer=optimizer, scheduler=scheduler, finetune=finetune)
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
+        check_choice("model", model, ("detector", *get_args(TorchvisionKind)))
         if not class_names:
             raise ValueError("detection needs at least one class of objects")
         encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
         self.input_statistics = encoder.input_statistics
         self.input_size = input_size
-        self.model = Detector(
-            encoder,
-            len(class_names),
-            strides=strides or (8, 16, 32, 64, 128),
-            channels=channels,
-            assignment=assignment,
-            quality=quality,
-            nms_threshold=nms_threshold,
-        )
+        if model == "detector":
+            self.model = Detector(
+                encoder,
+                len(class_names),
+                strides=strides or (8, 16, 32, 64, 128),
+                channels=channels,
+                assignment=assignment,
+                quality=quality,
+                nms_threshold=nms_threshold,
+            )
+        else:
+            self.model = TorchvisionDetector(encoder, len(class_names), model)
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
         self.model.to(memory_format=torch.channels_last)
         self.evaluation_loss = MeanMetric(nan_strategy="disable")  # the other strategies wait for the device
@@ -126,16 +135,19 @@ class DetectionTask(VisionTask):
 
     def evaluate(self, batch: DetectionBatch) -> None:
         """Count the pictures of a batch, in pixels of the original ones."""
-        said = self.model.say(batch["image"])
-        losses = torch.stack([*self.model.losses(said, _targets(batch)).values()]).sum()
-        # Each picture counts once, in a last batch that is smaller too; torchmetrics ignores weights here.
-        self.evaluation_loss.update(losses.expand(len(batch["boxes"])))
-        found = self.model.detections(said, batch["size"])
-        factors = (batch["original_size"] / batch["size"]).flip(1).repeat(1, 2)
+        if isinstance(self.model, Detector):
+            said = self.model.say(batch["image"])
+            losses = torch.stack([*self.model.losses(said, _targets(batch)).values()]).sum()
+            # Each picture counts once, in a last batch that is smaller too; torchmetrics ignores weights here.
+            self.evaluation_loss.update(losses.expand(len(batch["boxes"])))
+            found = self.model.detections(said, batch["size"])
+        else:
+            found = self(batch["image"], batch["size"])
         originals = [
-            {**one, "boxes": clip_boxes(one["boxes"] * factor, (int(size[0]), int(size[1])))}
-            for one, factor, size in zip(found, factors, batch["original_size"].tolist(), strict=True)
+            _plain(rescale(one, (now[0], now[1]), (before[0], before[1])))
+            for one, now, before in zip(found, batch["size"].tolist(), batch["original_size"].tolist(), strict=True)
         ]
+        factors = (batch["original_size"] / batch["size"]).flip(1).repeat(1, 2)
         truth = [
             {"boxes": boxes * factor, "labels": labels, "iscrowd": crowd.long(), "area": area}
             for boxes, factor, labels, crowd, area in zip(
@@ -149,7 +161,9 @@ class DetectionTask(VisionTask):
         """Return the scores of what was counted."""
         scores = BoxScores.of(self.average_precision, len(self.class_names))
         self._last_scores, self._last_counts = scores, self.confusion.compute().cpu()
-        result = {"loss": self.evaluation_loss.compute().item(), **scores.overall}
+        result = dict(scores.overall)
+        if isinstance(self.model, Detector):  # torchvision's tell no losses in evaluation
+            result["loss"] = self.evaluation_loss.compute().item()
         if len(self.class_names) <= _MOST_LISTED:
             result |= {f"ap/{name}": ap for name, ap in zip(self.class_names, scores.ap, strict=True)}
         return result
@@ -189,6 +203,10 @@ def _targets(batch: DetectionBatch) -> list[Target]:
         Target(boxes=boxes, labels=labels, crowd=crowd)
         for boxes, labels, crowd in zip(batch["boxes"], batch["labels"], batch["crowd"], strict=True)
     ]
+
+
+def _plain(found: Detection) -> dict[str, Tensor]:
+    return {"boxes": found["boxes"], "scores": found["scores"], "labels": found["labels"]}
 
 
 def _confusions(counts: Tensor, names: Sequence[str]) -> list[str]:
