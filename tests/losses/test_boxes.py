@@ -31,7 +31,7 @@ def test_box_giou__equals_torchvisions_with_its_slope() -> None:
 def test_box_giou__is_finite_for_boxes_without_an_area() -> None:
     box = torch.tensor([[3.0, 3.0, 3.0, 3.0]], requires_grad=True)
     loss = (1 - box_giou(box, torch.tensor([[3.0, 3.0, 4.0, 4.0], [9.0, 9.0, 9.0, 9.0]]))).sum()
-    loss.backward()
+    torch.autograd.backward(loss)
     assert math.isfinite(loss.item())
     assert box.grad is not None
     assert box.grad.isfinite().all()
