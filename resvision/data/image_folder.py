@@ -1,24 +1,18 @@
 """Pictures in folders that are named after their classes."""
 
 from pathlib import Path
-from typing import Any, Final, Literal, final
+from typing import Any, Literal, final
 
 from numpy.typing import NDArray
 
 from resvision.data.base import Split, VisionDataModule
+from resvision.data.class_trees import ClassTree, find_trees
 from resvision.data.classification import ClassificationDataset, ClassificationSource, divide
 from resvision.data.errors import DataError
-from resvision.data.reading import IMAGE_SUFFIXES, read_image
+from resvision.data.reading import PictureFile, read_image
 from resvision.data.transforms import Augmentation, ClassificationTransform
 
 __all__ = ["ImageFolder"]
-
-#: What the folders of the splits may be called.
-_SPLIT_FOLDERS: Final[dict[Split, tuple[str, ...]]] = {
-    "train": ("train",),
-    "val": ("val", "valid", "validation"),
-    "test": ("test",),
-}
 
 
 @final
@@ -28,6 +22,10 @@ class ImageFolder(VisionDataModule):
     The folders of the classes lie in `root`, or in `root/train`, beside which there may be `val` (or `valid`, or
     `validation`) and `test` with folders of the same classes. What has no folder of its own is held out of training,
     class by class. Folders within those of the classes are searched too; a link is followed wherever it leads.
+
+    In place of the folder of a split there may be an archive, such as `train.zip`, or several, `train_1.zip`,
+    `train_2.zip` and so on: they are read as they are. Within them lie the folders of the classes, or one folder of
+    the split that holds those.
 
     Every picture is cut to one size: in training as the augmentation says, otherwise to the middle of it.
 
@@ -58,8 +56,8 @@ class ImageFolder(VisionDataModule):
         num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
-        self.folders = _split_folders(Path(root))
-        names = _class_folders(self.folders["train"])
+        self._trees = find_trees(Path(root))
+        names = self._trees["train"].several_class_names()
         super().__init__(names, in_channels, batch_size=batch_size, num_workers=num_workers, seed=seed)
         if not (0 < val_fraction < 1 and 0 <= test_fraction < 1 and val_fraction + test_fraction < 1):
             raise ValueError(
@@ -78,29 +76,29 @@ class ImageFolder(VisionDataModule):
         transform = self.transform if split == "train" else None
         return ClassificationDataset(source, self.image_size, transform, seed=self.seed)
 
-    def _pictures(self, split: Split) -> list[tuple[Path, int]]:
+    def _pictures(self, split: Split) -> list[tuple[PictureFile, int]]:
         """Return the files of a split, each with its class."""
-        folder = self.folders.get(split)
-        if folder is not None and split != "train":
-            _check_classes(folder, _class_folders(folder), self.folders["train"], self.class_names)
-            return [(path, label) for label, name in enumerate(self.class_names) for path in _find(folder / name)]
+        train, tree = self._trees["train"], self._trees.get(split)
+        if tree is not None and split != "train":
+            _check_classes(tree, train)
+            found = [tree.pictures(name).values() for name in self.class_names]
+            return [(file, label) for label, files in enumerate(found) for file in files]
         if split == "test" and not self.test_fraction:
             raise DataError(
-                f"{self.folders['train']}: the data has no test split; put one into a folder `test` beside `train`, "
+                f"{train.where()}: the data has no test split; put one into a folder `test` beside `train`, "
                 "or set test_fraction, such as 0.1, before training"
             )
         held_out = {
-            part: fraction if part not in self.folders else 0.0
+            part: fraction if part not in self._trees else 0.0
             for part, fraction in (("val", self.val_fraction), ("test", self.test_fraction))
         }
         pictures = []
         for label, name in enumerate(self.class_names):
-            folder = self.folders["train"] / name
-            files = {path.relative_to(folder.parent).as_posix(): path for path in _find(folder)}
+            files = train.pictures(name)
             parts = divide(list(files), held_out["val"], held_out["test"])
             if not parts["train"]:
                 raise DataError(
-                    f"{folder}: {len(files)} pictures are too few to hold out "
+                    f"{train.where(name)}: {len(files)} pictures are too few to hold out "
                     f"{' and '.join(f'{len(keys)} for {part}' for part, keys in parts.items() if keys)}; "
                     "add pictures, or take the folder out"
                 )
@@ -112,7 +110,7 @@ class ImageFolder(VisionDataModule):
 class _FolderSource(ClassificationSource):
     """Files with their classes."""
 
-    def __init__(self, pictures: list[tuple[Path, int]], channels: Literal[1, 3]) -> None:
+    def __init__(self, pictures: list[tuple[PictureFile, int]], channels: Literal[1, 3]) -> None:
         self._pictures = pictures
         self._channels = channels
 
@@ -127,57 +125,13 @@ class _FolderSource(ClassificationSource):
         return str(self._pictures[index][0])
 
 
-def _split_folders(root: Path) -> dict[Split, Path]:
-    """Return the folder of each split that has one; `root` itself is that of training if there is no `train`."""
-    if not root.is_dir():
-        raise DataError(f"{root}: there is no such folder; set root to the folder of the data set")
-    # A class of trains, full of pictures, is no split.
-    if not _subfolders(root / "train"):
-        return {"train": root}
-    found: dict[Split, Path] = {}
-    for split, names in _SPLIT_FOLDERS.items():
-        there = [root / name for name in names if (root / name).is_dir()]
-        if len(there) > 1:
-            raise DataError(f"{root}: both {there[0].name} and {there[1].name} are there; keep one of them")
-        if there:
-            found[split] = there[0]
-    return found
-
-
-def _subfolders(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _class_folders(folder: Path) -> list[str]:
-    names = _subfolders(folder)
-    if len(names) < 2:
-        there = f"there is only the folder {names[0]}" if names else "there are no folders"
-        raise DataError(f"{folder}: {there}; put the pictures of each class into one of its own")
-    return names
-
-
-def _check_classes(folder: Path, names: list[str], train: Path, class_names: tuple[str, ...]) -> None:
-    for found, wanted, where, other in ((names, class_names, folder, train), (class_names, names, train, folder)):
-        extra = [name for name in found if name not in wanted]
+def _check_classes(tree: ClassTree, train: ClassTree) -> None:
+    for one, other in ((tree, train), (train, tree)):
+        there = set(other.class_names())
+        extra = [name for name in one.class_names() if name not in there]
         if extra:
             raise DataError(
-                f"{where / extra[0]}: there is no folder of this class in {other}; both need the same classes"
+                f"{one.where(extra[0])}: there is no folder of this class in {other.where()}; "
+                "both need the same classes"
                 + (f", and {len(extra) - 1} more are missing there" if len(extra) > 1 else "")
             )
-
-
-def _find(folder: Path) -> list[Path]:
-    """Return the pictures below a class's folder, by name."""
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
-    if not found:
-        kinds = " ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"{folder}: there are no pictures of this class ({kinds}); add some, or take the folder out")
-    return found
