@@ -34,7 +34,7 @@ from resvision.tasks import VisionTask
 __all__ = ["VisionCLI", "main", "prepare"]
 
 # What the data decides and a config therefore does not say.
-_LINKED = ("class_names", "in_channels")
+_LINKED = ("class_names", "in_channels", "input_size")
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -142,6 +142,7 @@ class VisionCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data", "model.init_args.class_names", compute_fn=_class_names_of, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.in_channels", compute_fn=_channels_of, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.input_size", compute_fn=_input_size_of, apply_on="instantiate")
         parser.link_arguments("trainer.max_epochs", "model.init_args.scheduler.init_args.T_max")
         parser.add_argument("--run_dir", type=str | None, help="Folder of the run; default: runs/<config name>/<n>.")
         parser.add_argument(
@@ -283,6 +284,11 @@ def _class_names_of(data: VisionDataModule) -> list[str]:
 
 def _channels_of(data: VisionDataModule) -> int:
     return data.in_channels
+
+
+def _input_size_of(data: VisionDataModule) -> int | tuple[int, int] | None:
+    """Return what pictures are resized to where the data has one size for all; only detection asks for it."""
+    return getattr(data, "image_size", None)
 
 
 def _classes() -> set[str]:
