@@ -60,6 +60,12 @@ class EpochSampler(DistributedSampler[SampleKey]):
         self.size = size
         self.start = 0
 
+    def set_epoch(self, epoch: int) -> None:
+        """Begin another epoch; what was to be skipped belonged to the one before."""
+        if epoch != self.epoch:
+            self.start = 0
+        super().set_epoch(epoch)
+
     def __len__(self) -> int:
         if self.shuffle:
             return self.size // self.num_replicas

@@ -77,6 +77,7 @@ class VisionTask(LightningModule, ABC):
         self._loss_sum: Tensor | float = 0.0
         self._loss_count = 0
         self._logged_step = 0
+        self._is_restored = False
 
     @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:
@@ -114,9 +115,13 @@ class VisionTask(LightningModule, ABC):
         return loss
 
     def on_train_start(self) -> None:
-        """Begin a mean of the loss."""
-        self._logged_step = self.trainer.global_step
-        self._loss_sum, self._loss_count = 0.0, 0
+        """Begin a mean of the loss, or go on with the one that a checkpoint was written in."""
+        if not self._is_restored:
+            self._logged_step = self.trainer.global_step
+            self._loss_sum, self._loss_count = 0.0, 0
+        elif isinstance(self._loss_sum, Tensor):
+            self._loss_sum = self._loss_sum.to(self.device)
+        self._is_restored = False
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Log the mean loss, at the steps at which Lightning hands values to the loggers."""
@@ -217,6 +222,7 @@ class VisionTask(LightningModule, ABC):
             **self.description(),
         }
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]["weights"] = None
+        checkpoint["resvision"]["running_loss"] = (self._loss_sum, self._loss_count, self._logged_step)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another task or of other classes.
@@ -237,3 +243,6 @@ class VisionTask(LightningModule, ABC):
         if said["image_size"] is not None:
             height, width = said["image_size"]
             self.image_size = (height, width)
+        if "running_loss" in said:
+            self._loss_sum, self._loss_count, self._logged_step = said["running_loss"]
+            self._is_restored = True
