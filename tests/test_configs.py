@@ -192,6 +192,16 @@ def test_small__is_trained_scored_and_predicts(
         check(line)
 
 
+def test_imagenet__trains_for_some_steps_on_a_fake_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        _write_class_folders(tmp_path / "imagenet" / split)
+    sizes = ["--data.image_size", "64", "--data.batch_size", "4", "--trainer.max_epochs", "1", "--trainer.devices", "1"]
+    assert main(["fit", "--config", "cls_imagenet.yaml", *sizes, "--trainer.limit_train_batches", "2"]) == 0
+    ((_, value),) = _scores(Path("runs/cls_imagenet/1"), "val/accuracy")
+    assert 0 <= value <= 1
+
+
 # What a run is good for afterwards
 
 SHAPES = str(SMALL[[path.stem for path in SMALL].index("seg_shapes")])

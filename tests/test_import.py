@@ -41,6 +41,11 @@ def test_light_commands__import_nothing_heavy(code: str) -> None:
     assert not _loaded_by(code).intersection(_HEAVY)
 
 
+def test_convert__needs_no_torch() -> None:
+    loaded = _loaded_by("import resvision.cli.convert")
+    assert not loaded.intersection({"torch", "lightning", "albumentations"})
+
+
 def test_backbone__needs_neither_lightning_nor_what_comes_with_training() -> None:
     loaded = _loaded_by("import resvision; resvision.create_backbone('resnet18')")
     assert not loaded.intersection({"lightning", "torchmetrics", "albumentations", "timm", "jsonargparse"})

@@ -35,8 +35,8 @@ class Backbone(nn.Module, ABC):
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
-        if in_channels < 1:
-            raise ValueError(f"in_channels must be at least 1, got {in_channels}")
+        if type(in_channels) is not int or in_channels < 1:
+            raise ValueError(f"in_channels must be a whole number of at least 1, got {in_channels!r}")
         self.in_channels = in_channels
         self.input_statistics = IMAGENET.for_channels(in_channels)
 
@@ -53,6 +53,13 @@ class Backbone(nn.Module, ABC):
         check_images(images, self.in_channels, max(spec.stride for spec in self.feature_specs.values()))
         return self.compute_features(images)
 
+    def reference_names(self) -> dict[str, str | None]:
+        """Return what each tensor of the reference is called here, by its name there; None for one that is not here.
+
+        The two are the same, but for networks that wrap another library's.
+        """
+        return {name: name for name in self.state_dict()}
+
     @abstractmethod
     def compute_features(self, images: Tensor) -> dict[str, Tensor]:
         """Do what `forward` says; the pictures have been checked."""
@@ -66,9 +73,9 @@ def check_features(wanted: Collection[str] | None, known: Collection[str]) -> tu
     """
     if wanted is None:
         return tuple(known)
-    unknown = [name for name in wanted if name not in known]
-    if unknown or not wanted:
-        raise ValueError(f"out_features must be some of {', '.join(known)}, got {tuple(wanted)}")
+    # A single name is a collection too, of letters.
+    if isinstance(wanted, str) or not wanted or not set(wanted) <= set(known):
+        raise ValueError(f"out_features must be a list of some of {', '.join(known)}, got {wanted!r}")
     return tuple(name for name in known if name in wanted)
 
 

@@ -52,8 +52,6 @@ def create_backbone(name: str, *, weights: str | None = None, **options: Unpack[
             near = get_close_matches(option, known, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ValueError(f"{name} has no option {option!r}; {hint}its options are {', '.join(known)}")
-    if "weights" in known:  # a builder that loads them itself
-        return entry.build(weights=weights, **options)
     backbone = entry.build(**options)
     if weights is not None:
         load_weights(backbone, weights, entry=entry)

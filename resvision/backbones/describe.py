@@ -21,14 +21,14 @@ class FeatureDescription:
         channels: C of the map.
         stride: Pixels of the picture per pixel of the map, along each side.
         side: Side of the map for a square picture.
-        parameters: Parameters of the stage.
+        parameters: How many that takes; None where the network does not say which parameters are whose.
     """
 
     name: str
     channels: int
     stride: int
     side: int
-    parameters: int
+    parameters: int | None
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,20 @@ def describe(entry: BackboneEntry, *, size: int = 224) -> BackboneDescription:
     with torch.no_grad():
         maps = backbone(images)
     sizes = {name: parameter.numel() for name, parameter in backbone.named_parameters()}
+    needed: dict[str, tuple[str, ...]] = {}
+    before: tuple[str, ...] = ()
+    for stage, prefixes in backbone.stage_parameters.items():
+        before += prefixes
+        if stage in maps:  # a stage between two features counts with the second
+            needed[stage], before = before, ()
+    told = all(backbone.stage_parameters.values())  # timm does not tell
     features = tuple(
         FeatureDescription(
             name=name,
             channels=spec.channels,
             stride=spec.stride,
             side=maps[name].shape[-1],
-            parameters=sum(n for key, n in sizes.items() if key.startswith(backbone.stage_parameters[name])),
+            parameters=sum(n for key, n in sizes.items() if key.startswith(needed[name])) if told else None,
         )
         for name, spec in backbone.feature_specs.items()
     )

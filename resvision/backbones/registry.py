@@ -28,6 +28,8 @@ def register_backbone(
 ) -> Callable[[Builder], Builder]:
     """Register the decorated function or class, which builds a backbone from keyword-only options.
 
+    A builder that its package also names as an entry point may be decorated: this adds the references and the paper.
+
     Args:
         name: What `create_backbone` is asked for.
         references: Third-party models that this one equals under copied weights, `timm/<name>` and
@@ -39,7 +41,9 @@ def register_backbone(
     """
 
     def register(builder: Builder) -> Builder:
-        if name in _entries():
+        installed = _installed().get(name)
+        here = f"{builder.__module__}:{builder.__qualname__}"
+        if name in _ENTRIES or (installed is not None and installed.builder != here):
             raise ValueError(f"a backbone named {name!r} is registered already; choose another name")
         _ENTRIES[name] = BackboneEntry(name, builder, references=references, paper=paper)
         return builder
@@ -70,7 +74,7 @@ def get_entry(name: str) -> BackboneEntry:
 
 
 def _entries() -> dict[str, BackboneEntry]:
-    return _ENTRIES | _installed()
+    return _installed() | _ENTRIES
 
 
 @cache

@@ -80,8 +80,8 @@ class ResNet(Backbone):
         super().__init__(in_channels)
         check_choice("output_stride", output_stride, get_args(OutputStride))
         check_choice("shortcut", shortcut or layout.shortcut, get_args(Shortcut))
-        if drop_path and layout.block == "plain":
-            raise ValueError(f"a plain network has no branches to drop; drop_path must be 0, got {drop_path}")
+        if layout.block == "plain" and (drop_path or shortcut):
+            raise ValueError(f"a plain network has no shortcuts; got shortcut={shortcut!r}, drop_path={drop_path}")
         layout = _with_options(layout, stem=stem, norm=norm, shortcut=shortcut)
         style = _style(layout)
         channels, stride = layout.channels[0], stem_stride(layout.stem)
@@ -108,7 +108,8 @@ class ResNet(Backbone):
         self._built = tuple((stage.feature, f"layer{stage.number}") for stage in stages if stage.feature in specs)
         initialize_convolutions(self)
         if zero_init_residual:
-            _zero_last_norms(self)
+            for _, name in self._built:
+                _zero_last_norms(self.get_submodule(name))
 
     def compute_features(self, images: Tensor) -> dict[str, Tensor]:
         """Run the stem and the stages, and keep the maps that are wanted."""
@@ -189,8 +190,8 @@ def _shortcut(layout: ResNetLayout, stage: StagePlan, norm: NormFactory) -> nn.M
     return projection_shortcut(*sizes, stride=stage.step, norm=norm)
 
 
-def _zero_last_norms(network: nn.Module) -> None:
-    for block in network.modules():
+def _zero_last_norms(stage: nn.Module) -> None:
+    for block in stage.children():
         if isinstance(block, BasicBlock | Bottleneck):
             weight = block.last_norm.weight
             if isinstance(weight, nn.Parameter):  # a frozen norm could never leave the zero again

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-__all__ = ["SUFFIXES", "read_state_dict"]
+__all__ = ["SUFFIXES", "read_header", "read_state_dict"]
 
 _PICKLED = (".pth", ".pt", ".th", ".ckpt", ".bin", ".tar")
 SUFFIXES = (*_PICKLED, ".safetensors", ".npz")
@@ -46,6 +47,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             reason = f"is damaged or cut short ({path.stat().st_size} bytes); fetch or copy it again"
         raise ValueError(f"{path} {reason}") from error
     return _find_tensors(content, path)
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """Return what a readable safetensors file says of itself; nothing for other formats."""
+    if path.suffix != ".safetensors":
+        return {}
+    with safe_open(path, "pt") as file:
+        return file.metadata() or {}
 
 
 def _read(path: Path) -> Any:

@@ -42,7 +42,8 @@ def load_weights(backbone: Backbone, source: str, *, entry: BackboneEntry) -> No
     """
     weights = read_weights(source, entry)
     load_strictly(backbone, weights.state, source=source)
-    backbone.input_statistics = weights.statistics.for_channels(backbone.in_channels)
+    if weights.statistics is not None:
+        backbone.input_statistics = weights.statistics.for_channels(backbone.in_channels)
 
 
 def load_strictly(backbone: Backbone, state: dict[str, Tensor], *, source: str) -> None:
@@ -93,16 +94,21 @@ def adapt_input_convolution(weight: Tensor, in_channels: int) -> Tensor:
 
 def _of_backbone(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Keep what belongs to the backbone, under the backbone's own names."""
-    first = f"{backbone.input_convolutions[0]}.weight"
-    prefix = next((p for p in _PREFIXES if p + first in state), "")
     own = backbone.state_dict()
+    names: dict[str, str | None] = backbone.reference_names() | {name: name for name in own}
+    first = next((f"{convolution}.weight" for convolution in backbone.input_convolutions), next(iter(own)))
+    beginnings = [name for name, ours in names.items() if ours == first]
+    prefix = next((p for p in _PREFIXES if any(p + name in state for name in beginnings)), "")
     stages = backbone.stage_parameters.values()
     unbuilt = [stage for stage in stages if not any(name.startswith(stage) for name in own)]
     left_over = (*_HEADS, *chain.from_iterable(unbuilt))
-    names = (name for name in state if name.startswith(prefix))
-    return {
-        name.removeprefix(prefix): state[name] for name in names if not name.removeprefix(prefix).startswith(left_over)
-    }
+    kept = {}
+    for name, value in state.items():
+        theirs = name.removeprefix(prefix)
+        ours = names.get(theirs, theirs)
+        if name.startswith(prefix) and ours is not None and (ours in own or not ours.startswith(left_over)):
+            kept[ours] = value
+    return kept
 
 
 def _report(backbone: Backbone, problems: Iterable[_Key]) -> str:

@@ -82,9 +82,9 @@ class ExactResume(Callback):
             return
         self._plateau_due = False
         for config in trainer.lr_scheduler_configs:
-            if config.reduce_on_plateau and config.interval == "epoch" and config.monitor in self._watched:
-                if trainer.current_epoch % config.frequency == 0:
-                    pl_module.lr_scheduler_step(config.scheduler, self._watched[config.monitor])
+            due = config.interval == "epoch" and trainer.current_epoch % config.frequency == 0
+            if config.reduce_on_plateau and due and config.monitor in self._watched:
+                pl_module.lr_scheduler_step(config.scheduler, self._watched[config.monitor])
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Give this step its own random numbers."""

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_TARGETS = ("torchvision", "timm", "safetensors")
-_SIDE = 224  # of the pictures that an export is compared on
+_SUFFIXES = {  # of the file for each library, its usual one first
+    "torchvision": (".pth", ".safetensors"),
+    "timm": (".safetensors", ".pth"),
+    "safetensors": (".safetensors",),
+}
+_SIDE = 224  # of the pictures that an export is compared on, where the run does not say
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -49,9 +53,9 @@ def main(verb: str, words: Sequence[str]) -> int:
     showing.set_defaults(run=_show)
     exporting = commands.add_parser("export", help="take a trained backbone out of a run, for another library")
     exporting.add_argument("checkpoint", help="a run folder or a checkpoint file")
-    exporting.add_argument("--to", required=True, choices=_TARGETS, help="who is to load the file")
+    exporting.add_argument("--to", required=True, choices=tuple(_SUFFIXES), help="who is to load the file")
     exporting.add_argument("--output", type=Path, help="the file to write")
-    exporting.add_argument("--pictures", type=Path, help="a folder of pictures to compare the two models on")
+    exporting.add_argument("--pictures", type=Path, help="pictures to compare the two models on; by default the run's")
     exporting.set_defaults(run=_export)
     arguments = parser.parse_args(words)
     exit_code: int = arguments.run(arguments)
@@ -129,7 +133,10 @@ def _show(arguments: argparse.Namespace) -> int:
     _print_table(
         [
             ("feature", "channels", "stride", "side", "parameters"),
-            *((f.name, str(f.channels), str(f.stride), str(f.side), f"{f.parameters:,}") for f in description.features),
+            *(
+                (f.name, str(f.channels), str(f.stride), str(f.side), _count(f.parameters))
+                for f in description.features
+            ),
         ]
     )
     print("\nweights:", ", ".join(weights) or "none published; give the path of a file")
@@ -139,33 +146,42 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     # Takes Lightning, which rebuilds the model of the run.
-    from torch import nn
+    import torch
 
     from resvision.backbones.base import Backbone
     from resvision.backbones.export import export_backbone
+    from resvision.heads import ClassificationHead
     from resvision.inference import load
+    from resvision.layers import InputStatistics
 
     predictor = load(arguments.checkpoint, device="cpu")
-    model = predictor.task.get_submodule("model")
+    settings, model = predictor.task.hparams, predictor.task.get_submodule("model")
     backbone, head = model.get_submodule("backbone"), getattr(model, "head", None)
     if not isinstance(backbone, Backbone):
         raise ValueError(f"the model in {arguments.checkpoint} has no backbone of resvision's to export")
-    entry = get_entry(predictor.task.hparams["backbone"])
-    suffix = ".pth" if arguments.to == "torchvision" else ".safetensors"
-    path = arguments.output or Path(f"{entry.name}_{arguments.to}{suffix}")
-    if path.suffix not in (".pth", ".safetensors"):
-        raise ValueError(f"--output must end in .pth or .safetensors, got {path}")
-    pixels, pictures = _pictures(arguments.pictures, predictor)
-    passport = export_backbone(
-        backbone,
-        path,
-        entry=entry,
-        to=arguments.to,
-        images=model.get_submodule("normalization")(pixels),
-        pictures=pictures,
-        head=head if isinstance(head, nn.Linear) else None,
-        class_names=predictor.class_names,
-    )
+    entry = get_entry(settings["backbone"])
+    path = arguments.output or Path(f"{entry.name.replace('/', '_')}_{arguments.to}{_SUFFIXES[arguments.to][0]}")
+    if path.suffix not in _SUFFIXES[arguments.to]:
+        raise ValueError(f"--output must end in {' or '.join(_SUFFIXES[arguments.to])}, got {path}")
+    pixels, pictures = _pictures(arguments.pictures or _trained_on(Path(arguments.checkpoint)), predictor)
+    # A checkpoint is loaded without the weights that it began with, and what they said of their pictures.
+    normalization = model.get_submodule("normalization")
+    backbone.input_statistics = InputStatistics.of(*(normalization.get_buffer(name) for name in ("mean", "std")))
+    classifier = head if isinstance(head, ClassificationHead) else None
+    channels = {} if backbone.in_channels == 3 else {"in_channels": backbone.in_channels}
+    with torch.no_grad():
+        passport = export_backbone(
+            backbone,
+            path,
+            entry=entry,
+            to=arguments.to,
+            images=normalization(pixels),
+            pictures=pictures,
+            options=channels | (settings.get("backbone_options") or {}),
+            head=classifier and classifier.fc,
+            logits=model(pixels) if classifier else None,
+            class_names=predictor.class_names,
+        )
     beside = path.with_suffix(".passport.json")
     beside.write_text(json.dumps(passport.as_dict(), indent=2) + "\n", encoding="utf-8")
     print(f"wrote {path} and {beside}")
@@ -174,24 +190,43 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _trained_on(checkpoint: Path) -> Path | None:
+    """Return the folder of pictures that a run was trained on, if the run says it and it is still there."""
+    import yaml
+
+    for folder in (checkpoint, *checkpoint.parents[:2]):  # a run, or a file in its `checkpoints`
+        if (folder / "config.yaml").is_file():
+            config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+            settings = config.get("data", {}).get("init_args", {})
+            train = settings.get("train") or {}
+            root = Path(settings.get("root") or "", train.get("images") or "" if isinstance(train, dict) else "")
+            return root if root != Path() and root.is_dir() else None
+    return None
+
+
 def _pictures(folder: Path | None, predictor: "Predictor") -> tuple["Tensor", str]:
-    """Return at most 8 pictures (N, C, 224, 224) uint8, and what they are."""
-    import cv2
+    """Return at most 8 pictures (N, C, H, W) of the size of the run's, and what they are."""
     import torch
 
+    from resvision.data.fitting import fit_to
     from resvision.data.reading import IMAGE_SUFFIXES
 
+    size = predictor.task.image_size or (_SIDE, _SIDE)
     if folder is None:
-        channels, drawn = predictor.in_channels, torch.Generator().manual_seed(0)
-        return torch.randint(
-            0, 256, (8, channels, _SIDE, _SIDE), dtype=torch.uint8, generator=drawn
-        ), "8 noise pictures"
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)[:8]
+        drawn, shape = torch.Generator().manual_seed(0), (8, predictor.in_channels, *size)
+        return torch.randint(0, 256, shape, dtype=torch.uint8, generator=drawn), "8 noise pictures"
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise ValueError(f"there are no pictures in {folder}; name a folder that holds some")
-    read = [cv2.resize(predictor.read(file), (_SIDE, _SIDE)).reshape(_SIDE, _SIDE, -1) for file in files]
-    pixels = torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in read])
-    return pixels, f"{len(files)} pictures of {folder}"
+    chosen = files[:: -(-len(files) // 8)]  # of every class, where each has a folder
+    read = [torch.from_numpy(fit_to(predictor.read(file), size)).permute(2, 0, 1) for file in chosen]
+    if len({image.dtype for image in read}) > 1:
+        raise ValueError(f"some pictures in {folder} have 8 bits and others 16; name others")
+    return torch.stack(read), f"{len(chosen)} pictures of {folder}"
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

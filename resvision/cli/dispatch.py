@@ -21,9 +21,11 @@ class _Verb(NamedTuple):
 
 _VERBS: Final = {
     "fit": _Verb("resvision.cli.lightning_cli", "train a model"),
+    "tune": _Verb("resvision.cli.tune", "find a learning rate or a batch size for a config"),
     "validate": _Verb("resvision.cli.lightning_cli", "score a checkpoint on the validation split"),
     "test": _Verb("resvision.cli.lightning_cli", "score a checkpoint on the test split"),
     "predict": _Verb("resvision.cli.predict", "apply a checkpoint to pictures"),
+    "convert": _Verb("resvision.cli.convert", "turn boxes of COCO, VOC or YOLO into another of these formats"),
     "backbones": _Verb("resvision.cli.backbones", "list, show and export backbones"),
     "configs": _Verb("resvision.cli.shipped", "list the configs that come with resvision"),
 }

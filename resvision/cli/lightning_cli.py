@@ -30,7 +30,7 @@ from resvision.data import VisionDataModule
 from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
 from resvision.tasks import VisionTask
 
-__all__ = ["VisionCLI", "main"]
+__all__ = ["VisionCLI", "main", "prepare"]
 
 # What the data decides and a config therefore does not say.
 _LINKED = ("class_names", "in_channels")
@@ -38,12 +38,17 @@ _LINKED = ("class_names", "in_channels")
 
 def main(verb: str, words: Sequence[str]) -> int:
     """Run `fit`, `validate` or `test`."""
+    prepare()
+    VisionCLI(verb, Request.parse(words))
+    return 0
+
+
+def prepare() -> None:
+    """Do what comes before any command line is built: quieten Lightning, and import what a config may name."""
     _quieten()
     for name in resvision.data.__all__:
         # A config may name a class without its module once the class is imported, and these are imported on use.
         getattr(resvision.data, name)
-    VisionCLI(verb, Request.parse(words))
-    return 0
 
 
 class VisionCLI(LightningCLI):
@@ -182,6 +187,8 @@ class VisionCLI(LightningCLI):
         """Create the trainer, for `fit` with the run folder's loggers and callbacks."""
         # Every check of the data comes before the first folder is made.
         self.datamodule.setup(self._verb)
+        if self._verb == "fit" and self._checkpoint is None:
+            self.model.require_weights()
         given = self.config_init[self._verb].trainer
         callbacks = list(given.callbacks or [])
         if given.enable_progress_bar is not False:

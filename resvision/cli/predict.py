@@ -16,7 +16,7 @@ from resvision.cli.messages import explain
 from resvision.cli.request import Request
 from resvision.cli.run_folder import new_folder
 from resvision.data.reading import IMAGE_SUFFIXES
-from resvision.inference import ClassificationResult, Predictor, SegmentationResult, load
+from resvision.inference import ClassificationResult, EmbeddingResult, Predictor, SegmentationResult, load
 from resvision.inference.checkpoints import find_checkpoint
 
 __all__ = ["main"]
@@ -44,7 +44,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         prog=f"resvision {verb}",
         allow_abbrev=False,
         description="Apply a trained model to pictures. Writes predictions.jsonl, with the five likeliest classes of a "
-        "classifier; a segmentation also writes masks/ (palette PNG, values are class numbers) and overlays/.",
+        "classifier, or the embedding of a face; a segmentation also writes masks/ (palette PNG, values are class "
+        "numbers) and overlays/.",
     )
     parser.add_argument("--ckpt_path", metavar="CKPT", help="best, last, a run folder or a checkpoint file")
     parser.add_argument("--data", required=True, help="a folder, searched with its subfolders, a glob or a file")
@@ -102,6 +103,8 @@ def _predict(predictor: Predictor, pictures: dict[Path, Path], output: Path) -> 
             result = predictor.predict(image)
             if isinstance(result, ClassificationResult):
                 line["top"] = [{"class": name, "probability": round(p, 6)} for name, p in result.top(_TOP)]
+            elif isinstance(result, EmbeddingResult):
+                line["embedding"] = [round(value, 6) for value in result.embedding.tolist()]
             else:
                 line |= _write_masks(result, image, output, name)
             lines.write(json.dumps(line) + "\n")

@@ -7,7 +7,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ModelSummary
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from resvision.callbacks import ExactResume, Pictures
+from resvision.callbacks import ExactResume, FineTuningTable, Pictures
 from resvision.tasks import VisionTask
 
 __all__ = ["run_callbacks", "run_loggers"]
@@ -32,7 +32,7 @@ def run_loggers(folder: Path, given: Any) -> list[Logger]:
 
 
 def run_callbacks(folder: Path, task: VisionTask, seed: int) -> list[Callback]:
-    """Return what every run has: exact resume, a summary, learning rates, pictures, the best and the last checkpoint.
+    """Return what every run has: exact resume, summaries, learning rates, pictures, the best and the last checkpoint.
 
     Args:
         folder: The run folder.
@@ -50,6 +50,7 @@ def run_callbacks(folder: Path, task: VisionTask, seed: int) -> list[Callback]:
     return [
         ExactResume(seed),
         ModelSummary(max_depth=2),
+        FineTuningTable(),
         LearningRateMonitor("step"),
         Pictures(folder / "pictures"),
         best,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resvision.data.base import VisionDataModule
+    from resvision.data.coco import CocoDetection, CocoSplit
     from resvision.data.errors import DataError
     from resvision.data.fitting import fit_to
+    from resvision.data.identity_folder import IdentityFolder
     from resvision.data.image_folder import ImageFolder
     from resvision.data.mask_folder import MaskFolder
     from resvision.data.reading import image_size, read_image, read_mask
@@ -18,16 +20,23 @@ if TYPE_CHECKING:
     from resvision.data.seeding import fold
     from resvision.data.shapes import Shapes
     from resvision.data.torchvision_dataset import TorchvisionDataset
+    from resvision.data.voc import VocDetection
+    from resvision.data.yolo import YoloDetection
 
 _HOME = {
+    "CocoDetection": "coco",
+    "CocoSplit": "coco",
     "DataError": "errors",
     "EpochSampler": "sampler",
+    "IdentityFolder": "identity_folder",
     "ImageFolder": "image_folder",
     "MaskFolder": "mask_folder",
     "SampleKey": "sampler",
     "Shapes": "shapes",
     "TorchvisionDataset": "torchvision_dataset",
     "VisionDataModule": "base",
+    "VocDetection": "voc",
+    "YoloDetection": "yolo",
     "fit_to": "fitting",
     "fold": "seeding",
     "image_size": "reading",
@@ -36,14 +45,19 @@ _HOME = {
 }
 
 __all__ = [
+    "CocoDetection",
+    "CocoSplit",
     "DataError",
     "EpochSampler",
+    "IdentityFolder",
     "ImageFolder",
     "MaskFolder",
     "SampleKey",
     "Shapes",
     "TorchvisionDataset",
     "VisionDataModule",
+    "VocDetection",
+    "YoloDetection",
     "fit_to",
     "fold",
     "image_size",

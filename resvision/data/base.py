@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,10 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from resvision.data.sampler import EpochSampler, SampleKey
+from resvision.data.splits import Split
 
 __all__ = ["Split", "VisionDataModule", "VisionDataset", "stack_images"]
-
-Split = Literal["train", "val", "test"]
 
 _SPLITS_OF_STAGE: dict[str | None, tuple[Split, ...]] = {
     "fit": ("train", "val"),

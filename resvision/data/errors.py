@@ -18,4 +18,5 @@ class DataError(ValueError):
     def __init__(self, message: str) -> None:
         if message.startswith(_WORKER_PREFIX):
             message = message.rstrip().rsplit("\n", 1)[-1].partition("DataError: ")[2]
-        super().__init__(message)
+        # The name of a file may hold a line break.
+        super().__init__(message.replace("\n", "\\n"))

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from resvision.data.base import Split, VisionDataModule, VisionDataset
 from resvision.data.classification import ClassificationDataset, ClassificationSource
+from resvision.data.detection import DetectionDataset, DetectionSource
+from resvision.data.detection_geometry import Objects
 from resvision.data.seeding import fold
 from resvision.data.segmentation import SegmentationDataset, SegmentationSource
-from resvision.data.transforms import Augmentation, ClassificationTransform, SegmentationTransform
+from resvision.data.transforms import Augmentation, ClassificationTransform, DetectionTransform, SegmentationTransform
 
 __all__ = ["CLASS_NAMES", "Shapes", "ShapesDataset", "ShapesPicture"]
 
@@ -200,6 +202,17 @@ class _Labels(_Drawn, ClassificationSource):
 
 
 @final
+class _Boxes(_Drawn, DetectionSource):
+    """Drawn pictures with the boxes around what is visible of each shape; the classes count from 0."""
+
+    def read(self, index: int) -> tuple[NDArray[Any], Objects]:
+        picture = self._shapes[index]
+        boxes, labels = picture["boxes"].astype(np.float64), picture["labels"] - 1
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        return picture["image"], Objects(boxes, labels, np.zeros(len(labels), np.bool_), area)
+
+
+@final
 class Shapes(VisionDataModule):
     """Drawn shapes: circles, squares, triangles and stars, textured, noisy and half hidden.
 
@@ -208,7 +221,8 @@ class Shapes(VisionDataModule):
 
     Args:
         image_size: Height and width in pixels, at least 32.
-        task: What the labels are: a class for each pixel, or that of the shape of which most is visible.
+        task: What the labels are: a class for each pixel, that of the shape of which most is visible, or a box around
+            what is visible of each shape.
         train_size: Pictures of the training split.
         val_size: Pictures of the validation split.
         test_size: Pictures of the test split.
@@ -223,7 +237,7 @@ class Shapes(VisionDataModule):
         self,
         image_size: int = 96,
         *,
-        task: Literal["segmentation", "classification"] = "segmentation",
+        task: Literal["segmentation", "classification", "detection"] = "segmentation",
         train_size: int = 2048,
         val_size: int = 256,
         test_size: int = 256,
@@ -251,5 +265,8 @@ class Shapes(VisionDataModule):
         if self.task == "segmentation":
             crop = SegmentationTransform(self.augmentation, (size, size)) if training else None
             return SegmentationDataset(_Masks(shapes, split), crop, seed=self.seed)
+        if self.task == "detection":
+            boxes = DetectionTransform(self.augmentation, (size, size)) if training else None
+            return DetectionDataset(_Boxes(shapes, split), (size, size), boxes, seed=self.seed)
         transform = ClassificationTransform(self.augmentation, size) if training else None
         return ClassificationDataset(_Labels(shapes, split), size, transform, seed=self.seed)

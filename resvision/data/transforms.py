@@ -18,13 +18,16 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations
 
 from resvision.batch import IGNORE_INDEX
+from resvision.data.detection_geometry import LEAST_VISIBLE, Objects, fitted_size, zoomed
 
-__all__ = ["Augmentation", "ClassificationTransform", "SegmentationTransform", "Strength"]
+__all__ = ["Augmentation", "ClassificationTransform", "DetectionTransform", "SegmentationTransform", "Strength"]
 
 Strength = Literal["none", "light", "strong"]
 Augmentation = Strength | list[albumentations.BasicTransform]
 
 _UINT16_MAX: Final = 65535
+#: Range of the factors by which the named strengths resize a picture with boxes beyond its usual size.
+_ZOOMS: Final[dict[Strength, tuple[float, float]]] = {"none": (1, 1), "light": (0.8, 1.25), "strong": (0.5, 2)}
 
 
 class SegmentationTransform:
@@ -99,6 +102,72 @@ class ClassificationTransform:
         return _apply(self._compose, {"image": image}, seed)["image"]
 
 
+class DetectionTransform:
+    """Augments a picture and its boxes, repeatably, and resizes it.
+
+    The named strengths resize by a random factor, cut what is then larger than the usual size at a random place (a
+    simple form of the scale jitter of Ghiasi et al. 2021, arXiv:2012.07177, section 3), flip from left to right, and
+    change colours. Objects of which less than a fifth is left are dropped.
+
+    Args:
+        augmentation: A named strength, or a list of albumentations' own transforms, to be applied before the resizing.
+        image_size: Height and width into which a picture is fitted; or the length of its short side.
+
+    Raises:
+        ValueError: An `image_size` below 32.
+    """
+
+    def __init__(self, augmentation: Augmentation, image_size: int | tuple[int, int]) -> None:
+        if np.min(image_size) < 32:
+            raise ValueError(f"image_size is {image_size}; objects can be told apart from 32 pixels on")
+        self._image_size = image_size
+        self._zoom = (1.0, 1.0) if isinstance(augmentation, list) else _ZOOMS[augmentation]
+        # What a list does with the shape needs the whole picture; colours are cheaper to change on the resized one.
+        self._before = _with_boxes(augmentation) if isinstance(augmentation, list) else None
+        self._after = None if isinstance(augmentation, list) else _with_boxes(_detection(augmentation))
+
+    def __call__(
+        self, image: NDArray[Any], objects: Objects, *, zoom: bool = True, seed: int
+    ) -> tuple[NDArray[Any], Objects]:
+        """Augment one picture; the result is a pure function of the arguments.
+
+        Args:
+            image: (H, W, C), uint8 or uint16.
+            objects: Its objects, boxes of positive size inside the picture.
+            zoom: Whether to resize by a random factor, where the strength does.
+            seed: Seed of every draw for this picture.
+
+        Returns:
+            The picture in the type that it had, and the objects that are left in it.
+        """
+        rng = np.random.default_rng(seed)
+        if self._before is not None:
+            image, objects = _apply_with_boxes(self._before, image, objects, seed)
+        size = fitted_size((image.shape[0], image.shape[1]), self._image_size)
+        factor = float(np.exp(rng.uniform(*np.log(self._zoom)))) if zoom else 1.0
+        image, objects = zoomed(image, objects, size, factor, rng)
+        if self._after is not None:
+            image, objects = _apply_with_boxes(self._after, image, objects, seed)
+        return image, objects
+
+
+def _with_boxes(transforms: Sequence[albumentations.BasicTransform]) -> albumentations.Compose | None:
+    if not transforms:
+        return None
+    boxes = albumentations.BboxParams(
+        "pascal_voc", label_fields=["position"], min_visibility=LEAST_VISIBLE, clip=True, filter_invalid_bboxes=True
+    )
+    return albumentations.Compose(transforms, bbox_params=boxes)
+
+
+def _apply_with_boxes(
+    compose: albumentations.Compose, image: NDArray[Any], objects: Objects, seed: int
+) -> tuple[NDArray[Any], Objects]:
+    result = _apply(compose, {"image": image, "bboxes": objects.boxes, "position": np.arange(len(objects.boxes))}, seed)
+    boxes = np.asarray(result["bboxes"], np.float64).reshape(-1, 4)
+    return result["image"], objects.at(boxes, np.asarray(result["position"], np.int64))
+
+
 def _apply(compose: albumentations.Compose, targets: dict[str, NDArray[Any]], seed: int) -> dict[str, NDArray[Any]]:
     # The library takes 32 bits. Setting the seed costs about 60 microseconds.
     compose.set_random_seed(seed & 0xFFFFFFFF)
@@ -140,6 +209,13 @@ def _classification(strength: Strength, size: tuple[int, int]) -> list[albumenta
     crop = albumentations.RandomResizedCrop(size, scale=(least, 1), area_for_downscale="image")
     flip = albumentations.HorizontalFlip(p=0.5)
     return [crop, flip] if strength == "light" else [crop, flip, _colour_jitter()]
+
+
+def _detection(strength: Strength) -> list[albumentations.BasicTransform]:
+    if strength == "none":
+        return []
+    flip = albumentations.HorizontalFlip(p=0.5)
+    return [flip, albumentations.RandomBrightnessContrast(0.2, 0.2, p=0.5) if strength == "light" else _colour_jitter()]
 
 
 def _colour_jitter() -> albumentations.BasicTransform:

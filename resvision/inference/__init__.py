@@ -1,6 +1,6 @@
 """Using a trained model: find and load its checkpoint, predict, draw."""
 
 from resvision.inference.predictor import Predictor, load
-from resvision.inference.results import ClassificationResult, Result, SegmentationResult
+from resvision.inference.results import ClassificationResult, EmbeddingResult, Result, SegmentationResult
 
-__all__ = ["ClassificationResult", "Predictor", "Result", "SegmentationResult", "load"]
+__all__ = ["ClassificationResult", "EmbeddingResult", "Predictor", "Result", "SegmentationResult", "load"]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from resvision.data.fitting import fit_to
 from resvision.data.reading import read_image
 from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
-from resvision.inference.results import ClassificationResult, Result, SegmentationResult
-from resvision.tasks import ClassificationTask, VisionTask
+from resvision.inference.results import ClassificationResult, EmbeddingResult, Result, SegmentationResult
+from resvision.tasks import LabelTask, VerificationTask, VisionTask
 
 __all__ = ["Predictor", "load"]
 
@@ -52,15 +52,16 @@ class Predictor:
             raise ValueError(
                 f"the model takes pictures of shape (H, W, {self.in_channels}), this one has {pixels.shape}"
             )
-        classifying = isinstance(self.task, ClassificationTask)
-        if classifying and self.task.image_size is not None:
+        if isinstance(self.task, LabelTask | VerificationTask) and self.task.image_size is not None:
             pixels = fit_to(pixels, self.task.image_size)
         batch = torch.from_numpy(np.ascontiguousarray(pixels)[None]).permute(0, 3, 1, 2).to(self.device)
         bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            if isinstance(self.task, LabelTask):
+                return ClassificationResult(self.task.probabilities(batch)[0].cpu().numpy(), self.class_names)
+            if isinstance(self.task, VerificationTask):
+                return EmbeddingResult(self.task(batch)[0].cpu().numpy(), self.task.threshold.item())
             logits = self.task(batch)
-        if classifying:
-            return ClassificationResult(logits[0].float().softmax(dim=0).cpu().numpy(), self.class_names)
         mask = logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
         return SegmentationResult(mask, self.class_names)
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from resvision.drawing import class_colours, overlay
 
-__all__ = ["ClassificationResult", "Result", "SegmentationResult"]
+__all__ = ["ClassificationResult", "EmbeddingResult", "Result", "SegmentationResult"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ClassificationResult:
     """One class for the picture.
 
     Attributes:
-        probabilities: (num_classes,), float32, of each class; they sum to 1.
+        probabilities: (num_classes,), float32, of each class; they sum to 1 where the classes exclude each other.
         class_names: Names in the order of the class numbers.
     """
 
@@ -58,4 +58,25 @@ class ClassificationResult:
         return [(self.class_names[number], float(self.probabilities[number])) for number in order]
 
 
-Result = SegmentationResult | ClassificationResult
+@dataclass(frozen=True)
+class EmbeddingResult:
+    """A point on a sphere for the picture: pictures of the same lie close together.
+
+    Attributes:
+        embedding: (embedding_size,), float32, of length 1.
+        threshold: Cosine from which two pictures were taken for the same in validation.
+    """
+
+    embedding: NDArray[np.float32]
+    threshold: float
+
+    def similarity(self, other: "EmbeddingResult") -> float:
+        """Return the cosine of the angle to another picture's: 1 for the same, about 0 for strangers."""
+        return float(self.embedding @ other.embedding)
+
+    def same(self, other: "EmbeddingResult") -> bool:
+        """Return whether both pictures show the same, by the threshold of the validation."""
+        return self.similarity(other) >= self.threshold
+
+
+Result = SegmentationResult | ClassificationResult | EmbeddingResult

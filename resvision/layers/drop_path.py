@@ -23,8 +23,7 @@ class DropPath(nn.Module):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        if not 0 <= rate < 1:
-            raise ValueError(f"drop_path must be at least 0 and below 1, got {rate}")
+        _check_rate(rate)
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,5 +39,15 @@ class DropPath(nn.Module):
 
 
 def drop_path_rates(last: float, depth: int) -> list[float]:
-    """Return one rate per block, from 0 at the first growing linearly to `last` (the paper's section 3)."""
+    """Return one rate per block, from 0 at the first growing linearly to `last` (the paper's section 3).
+
+    Raises:
+        ValueError: `last` is not at least 0 and below 1.
+    """
+    _check_rate(last)
     return [last * block / max(depth - 1, 1) for block in range(depth)]
+
+
+def _check_rate(rate: float) -> None:
+    if not 0 <= rate < 1:
+        raise ValueError(f"drop_path must be at least 0 and below 1, got {rate}")

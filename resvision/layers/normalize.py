@@ -30,6 +30,12 @@ class InputStatistics:
         if min(self.std) <= 0:
             raise ValueError(f"std must be above 0, got {self.std}")
 
+    @classmethod
+    def of(cls, mean: Tensor, std: Tensor) -> "InputStatistics":
+        """Return the numbers of an `InputNormalization`, given its two buffers."""
+        # A float32 has no more digits than these; printed with more, 0.485 becomes 0.48500001.
+        return cls(*(tuple(float(f"{value:.7g}") for value in buffer.flatten().tolist()) for buffer in (mean, std)))
+
     def for_channels(self, channels: int) -> "InputStatistics":
         """Return the statistics of pictures with another number of channels.
 

@@ -1,6 +1,17 @@
 """Logits and targets to numbers: pure functions, and one module that adds them up."""
 
+from resvision.losses.classification import ClassificationLoss, classification_loss, multi_label_loss
 from resvision.losses.pixel import cross_entropy, dice_loss, focal_loss
 from resvision.losses.weighted_sum import LOSSES, PixelLoss, WeightedSum
 
-__all__ = ["LOSSES", "PixelLoss", "WeightedSum", "cross_entropy", "dice_loss", "focal_loss"]
+__all__ = [
+    "LOSSES",
+    "ClassificationLoss",
+    "PixelLoss",
+    "WeightedSum",
+    "classification_loss",
+    "cross_entropy",
+    "dice_loss",
+    "focal_loss",
+    "multi_label_loss",
+]

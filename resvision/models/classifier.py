@@ -5,7 +5,8 @@ from typing import final
 from torch import Tensor, nn
 
 from resvision.backbones import Backbone
-from resvision.heads import ClassificationHead
+from resvision.backbones.googlenet import AUXILIARY_FEATURES
+from resvision.heads import AuxiliaryHead, ClassificationHead
 from resvision.layers import InputNormalization
 
 __all__ = ["Classifier"]
@@ -16,7 +17,8 @@ class Classifier(nn.Module):
     """Classify pictures by the coarsest feature of a backbone: raw pixels in, one logit per class out.
 
     With a ResNet this is the network of He et al. 2015 (arXiv:1512.03385, section 3.3); `head.fc` is what
-    torchvision and timm call `fc`.
+    torchvision and timm call `fc`. With a GoogLeNet whose `out_features` name those that its auxiliary classifiers look
+    at, it has these too; they help in training (Szegedy et al. 2015, arXiv:1409.4842, section 5) and answer nothing.
 
     Args:
         backbone: Encoder; its input statistics become the first layer.
@@ -38,6 +40,13 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self._feature, spec = list(backbone.feature_specs.items())[-1]
         self.head = ClassificationHead(spec.channels, num_classes, dropout=dropout)
+        self.auxiliary = nn.ModuleDict(
+            {
+                name: AuxiliaryHead(backbone.feature_specs[name].channels, num_classes)
+                for name in AUXILIARY_FEATURES
+                if name in backbone.feature_specs and name != self._feature
+            }
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to logits (N, num_classes).
@@ -47,3 +56,8 @@ class Classifier(nn.Module):
         """
         logits: Tensor = self.head(self.backbone(self.normalization(images))[self._feature])
         return logits
+
+    def all_logits(self, images: Tensor) -> list[Tensor]:
+        """Map pixels to the logits of the head and then of each auxiliary classifier, for training."""
+        features = self.backbone(self.normalization(images))
+        return [self.head(features[self._feature]), *(head(features[name]) for name, head in self.auxiliary.items())]

@@ -15,19 +15,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from resvision._version import __version__
 from resvision.layers import InputStatistics
-from resvision.tasks.schedules import WarmupCosine
+from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning
+from resvision.tasks.parameters import parameter_groups
+from resvision.tasks.schedules import DropAtSteps, WarmupCosine
 
-__all__ = ["VisionTask", "parameter_groups"]
-
-
-def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Split the parameters, frozen ones too, into those to decay and the norms and biases, which are not.
-
-    He et al. 2019, Bag of Tricks (arXiv:1812.01187), section 3.1.
-    """
-    decay = [parameter for parameter in module.parameters() if parameter.ndim > 1]
-    no_decay = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
-    return [{"params": decay}, {"params": no_decay, "weight_decay": 0.0}]
+__all__ = ["VisionTask"]
 
 
 class VisionTask(LightningModule, ABC):
@@ -45,10 +37,13 @@ class VisionTask(LightningModule, ABC):
     Args:
         class_names: One name per class, in the order of their numbers.
         optimizer: Builds the optimiser from parameter groups.
-        scheduler: Builds the schedule from the optimiser; None keeps the learning rate. `WarmupCosine` is
-            told the length of the run and stepped every batch, any other one every epoch.
+        scheduler: Builds the schedule from the optimiser; None keeps the learning rate. `WarmupCosine`, which is
+            told the length of the run, and `DropAtSteps` are stepped every batch, any other one every epoch.
+        finetune: How to carry pretrained weights over to other pictures: a preset, `head`, `gradual` or `full`, or a
+            preset with changes; None trains all parts alike.
 
     Attributes:
+        model: The network; set by the task's constructor. It has a `backbone`.
         monitor: Score that tells the best checkpoint.
         mode: Whether the best is the largest or the smallest.
         input_statistics: Of the backbone; set by the task's constructor.
@@ -58,6 +53,7 @@ class VisionTask(LightningModule, ABC):
     monitor: ClassVar[str]
     mode: ClassVar[Literal["min", "max"]]
     input_statistics: InputStatistics
+    model: nn.Module
 
     def __init__(
         self,
@@ -65,6 +61,7 @@ class VisionTask(LightningModule, ABC):
         *,
         optimizer: OptimizerCallable,
         scheduler: LRSchedulerCallable | None,
+        finetune: FineTune = None,
     ) -> None:
         super().__init__()
         repeated = sorted({name for name in class_names if class_names.count(name) > 1})
@@ -74,10 +71,12 @@ class VisionTask(LightningModule, ABC):
         self.image_size: tuple[int, int] | None = None
         self._optimizer = optimizer
         self._scheduler = scheduler
+        self._finetuning = None if finetune is None else FineTuning.of(finetune)
+        self._is_restored = False
         self._loss_sum: Tensor | float = 0.0
         self._loss_count = 0
         self._logged_step = 0
-        self._is_restored = False
+        self._resumed_loss: tuple[Tensor | float, int, int] | None = None
 
     @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:
@@ -114,14 +113,46 @@ class VisionTask(LightningModule, ABC):
         self._loss_count += 1
         return loss
 
+    def require_weights(self) -> None:
+        """Refuse to fine-tune from random numbers; what comes from a checkpoint has its weights from there.
+
+        Raises:
+            ValueError: It was asked for.
+        """
+        if self._finetuning is not None and self.hparams["weights"] is None and not self._is_restored:
+            backbone = self.hparams["backbone"]
+            raise ValueError(
+                "finetune needs pretrained weights to start from, and weights is null: give the path of a file, or a "
+                f"name to fetch, of those that `resvision backbones show {backbone}` lists; "
+                "or finetune: null to train from random numbers"
+            )
+
     def on_train_start(self) -> None:
-        """Begin a mean of the loss, or go on with the one that a checkpoint was written in."""
-        if not self._is_restored:
-            self._logged_step = self.trainer.global_step
-            self._loss_sum, self._loss_count = 0.0, 0
-        elif isinstance(self._loss_sum, Tensor):
+        """Begin a mean of the loss, or go on with a checkpoint's; freeze what is frozen in this epoch."""
+        resumed, self._resumed_loss = self._resumed_loss, None
+        self._loss_sum, self._loss_count, self._logged_step = resumed or (0.0, 0, self.trainer.global_step)
+        if isinstance(self._loss_sum, Tensor):
             self._loss_sum = self._loss_sum.to(self.device)
-        self._is_restored = False
+        self._prepare_parts()
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze what is frozen in this epoch."""
+        self._prepare_parts()
+
+    def _prepare_parts(self) -> None:
+        if self._finetuning is not None:
+            FineTuner(self.model, self._finetuning).prepare(self.trainer.current_epoch)
+
+    def finetuning_table(self) -> str | None:
+        """Return what trains, from when on and how fast, part by part; None unless this is fine-tuning.
+
+        Called in training, when there is an optimiser.
+        """
+        if self._finetuning is None:
+            return None
+        groups = self.trainer.optimizers[0].param_groups
+        peaks = {group["name"]: float(group.get("initial_lr", group["lr"])) for group in groups}
+        return FineTuner(self.model, self._finetuning).table(peaks)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Log the mean loss, at the steps at which Lightning hands values to the loggers."""
@@ -165,18 +196,24 @@ class VisionTask(LightningModule, ABC):
         self.log_dict(scores, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimiser over `parameter_groups`, and the schedule.
+        """Build the optimiser over named groups of all parameters, and the schedule.
 
         Raises:
-            ValueError: `WarmupCosine` is asked for, but the run has no end.
+            ValueError: `WarmupCosine` is asked for, but the run has no end; or fine-tuning, but without weights.
         """
-        optimizer = self._optimizer(parameter_groups(self))
+        self.require_weights()
+        if self._finetuning is None:
+            optimizer = self._optimizer(parameter_groups(self.parameters()))
+        else:
+            optimizer = self._optimizer(FineTuner(self.model, self._finetuning).groups())
+            for group in optimizer.param_groups:
+                group["lr"] *= group["lr_factor"]
         if self._scheduler is None:
             return optimizer
         scheduler = self._scheduler(optimizer)
-        if isinstance(scheduler, WarmupCosine):
-            if scheduler.total_steps is None:
-                scheduler.run_for(self._total_steps())
+        if isinstance(scheduler, WarmupCosine) and scheduler.total_steps is None:
+            scheduler.run_for(self._total_steps())
+        if isinstance(scheduler, WarmupCosine | DropAtSteps):
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         if isinstance(scheduler, ReduceLROnPlateau):
             # Lightning's own plateau names what it watches; torch's watches what it can improve in its mode.
@@ -184,6 +221,10 @@ class VisionTask(LightningModule, ABC):
             monitor = getattr(scheduler, "monitor", watched)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor}}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def keep_learning_rate(self) -> None:
+        """Leave out the schedule."""
+        self._scheduler = None
 
     def _total_steps(self) -> int:
         steps = self.trainer.estimated_stepping_batches
@@ -219,17 +260,18 @@ class VisionTask(LightningModule, ABC):
             "task": type(self).__name__,
             "class_names": list(self.class_names),
             "image_size": None if self.image_size is None else list(self.image_size),
+            "running_loss": (self._loss_sum, self._loss_count, self._logged_step),
             **self.description(),
         }
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]["weights"] = None
-        checkpoint["resvision"]["running_loss"] = (self._loss_sum, self._loss_count, self._logged_step)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another task or of other classes.
+        """Take note of the checkpoint; refuse one of another task or of other classes.
 
         Raises:
             ValueError: It is one.
         """
+        self._is_restored = True
         said = checkpoint.get("resvision")
         if said is None:
             return
@@ -244,5 +286,4 @@ class VisionTask(LightningModule, ABC):
             height, width = said["image_size"]
             self.image_size = (height, width)
         if "running_loss" in said:
-            self._loss_sum, self._loss_count, self._logged_step = said["running_loss"]
-            self._is_restored = True
+            self._resumed_loss = said["running_loss"]

@@ -4,11 +4,13 @@ from typing import Final, final
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics import Metric
 
-__all__ = ["CalibrationError"]
+__all__ = ["CalibrationError", "TemperatureSearch"]
 
 _BINS: Final = 15  # Guo et al. 2017, section 5
+_TEMPERATURES: Final = torch.logspace(-3, 3, 41, base=2)  # from 1/8 to 8, 11 % apart
 
 
 @final
@@ -49,3 +51,44 @@ class CalibrationError(Metric):
         """Return the error of everything that was counted since the last reset; `nan` of nothing."""
         pictures, confidence, right = self.bins.unbind(dim=1)
         return (confidence - right).abs().sum() / pictures.sum()
+
+
+@final
+class TemperatureSearch(Metric):
+    """The temperature that makes a classifier's probabilities likeliest (Guo et al. 2017, section 4.2).
+
+    The loss is summed for 41 temperatures from 1/8 to 8 as pictures come, so that no logits are kept, and the best one
+    is refined by the parabola through it and its neighbours. Dividing by a temperature never changes which class is
+    the likeliest.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    losses: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("losses", default=torch.zeros(len(_TEMPERATURES)), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, target: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            logits: (N, K), floating.
+            target: (N,), classes 0 to K - 1.
+        """
+        scaled = logits.float() / _TEMPERATURES.to(logits.device)[:, None, None]
+        self.losses += torch.stack([F.cross_entropy(one, target, reduction="sum") for one in scaled])
+
+    def compute(self) -> Tensor:
+        """Return the temperature for everything that was counted since the last reset, fp32."""
+        losses, logarithms = self.losses.cpu().double(), _TEMPERATURES.double().log()
+        best = int(losses.argmin())
+        if not 0 < best < len(losses) - 1:
+            return _TEMPERATURES[best]
+        before, least, after = losses[best - 1 : best + 2]
+        step = logarithms[1] - logarithms[0]
+        shift = 0.5 * (before - after) / (before - 2 * least + after)
+        refined: Tensor = (logarithms[best] + shift * step).exp()
+        return refined.float()

@@ -7,15 +7,14 @@ from typing import Any, ClassVar, Final, Literal, final
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
-from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
-from resvision.backbones import create_backbone
 from resvision.batch import ClassificationBatch
-from resvision.models import Classifier
-from resvision.tasks.base import VisionTask
-from resvision.tasks.calibration import CalibrationError
+from resvision.losses import ClassificationLoss, classification_loss
+from resvision.tasks.calibration import CalibrationError, TemperatureSearch
 from resvision.tasks.confusion import ClassificationScores, ConfusionMatrix
+from resvision.tasks.finetuning import FineTune
+from resvision.tasks.labelling import LabelTask
 from resvision.tasks.schedules import WarmupCosine
 
 __all__ = ["ClassificationTask"]
@@ -29,11 +28,16 @@ _NO_CLASS: Final = -1
 
 
 @final
-class ClassificationTask(VisionTask):
-    """Train and score a classifier.
+class ClassificationTask(LabelTask):
+    """Train and score a classifier of classes that exclude each other.
 
     Logs, under `val/` and `test/`: `loss`, `accuracy`, `f1` (mean over the classes), `calibration_error`, with more
     than 5 classes `accuracy_top5`, and with up to 30 classes `precision/<class>`, `recall/<class>` and `f1/<class>`.
+
+    A network is often more confident than right. While training, each validation finds the temperature by which to
+    divide the logits (Guo et al. 2017, arXiv:1706.04599, section 4.2); it is in the checkpoint of these weights, and in
+    the probabilities. `validate` and `test` report the `calibration_error` without it and `calibration_error_scaled`
+    with it; the first of the two splits is that on which it was found.
 
     Args:
         class_names: One name per class, in the order of their numbers; at least 2.
@@ -42,7 +46,11 @@ class ClassificationTask(VisionTask):
             checkpoint of the task holds the trained ones and does not ask for these again.
         backbone_options: Further options of the backbone, by name.
         in_channels: Channels of the pictures.
+        finetune: How to carry the weights over to these pictures: a preset, `head`, `gradual` or `full`, or a preset
+            with changes to its settings; None trains all parts alike. See `FineTuning`.
         dropout: Share of the pooled channels that is dropped while training, from 0 to below 1.
+        loss: `cross_entropy`; `binary_cross_entropy`, of each class by itself, as newer recipes have it; or `focal`,
+            which counts easy pictures less.
         label_smoothing: Share of the truth that is spread evenly over all classes, from 0 to below 1 (Szegedy et al.
             2015, arXiv:1512.00567, section 7).
         class_weights: Weight of each class in the loss, above 0; None counts every picture the same.
@@ -57,7 +65,7 @@ class ClassificationTask(VisionTask):
     monitor: ClassVar[str] = "val/accuracy"
     mode: ClassVar[Literal["min", "max"]] = "max"
 
-    class_weights: Tensor | None
+    temperature: Tensor
 
     def __init__(
         self,
@@ -67,48 +75,59 @@ class ClassificationTask(VisionTask):
         weights: str | None = None,
         backbone_options: dict[str, Any] | None = None,
         in_channels: int = 3,
+        finetune: FineTune = None,
         dropout: float = 0.0,
+        loss: ClassificationLoss = "cross_entropy",
         label_smoothing: float = 0.0,
         class_weights: list[float] | None = None,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, fused=True),
         scheduler: LRSchedulerCallable | None = WarmupCosine,
     ) -> None:
-        super().__init__(class_names, optimizer=optimizer, scheduler=scheduler)
+        super().__init__(
+            class_names,
+            backbone=backbone,
+            weights=weights,
+            backbone_options=backbone_options,
+            in_channels=in_channels,
+            finetune=finetune,
+            dropout=dropout,
+            loss=loss,
+            label_smoothing=label_smoothing,
+            class_weights=class_weights,
+            optimizer=optimizer,
+            scheduler=scheduler,
+        )
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
         if len(class_names) < 2:
             raise ValueError(f"classification tells 2 or more classes apart, got {len(class_names)}")
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be from 0 to below 1, got {label_smoothing}")
-        encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
-        self.input_statistics = encoder.input_statistics
-        self.model = Classifier(encoder, len(class_names), dropout=dropout)
-        # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
-        self.model.to(memory_format=torch.channels_last)
-        self.label_smoothing = label_smoothing
-        # Not persistent: it follows from the arguments, and says nothing about what was learned.
-        self.register_buffer("class_weights", _weights_tensor(class_weights, len(class_names)), persistent=False)
-        self.evaluation_loss = MeanMetric(nan_strategy="disable")  # the other strategies wait for the device
+        self.register_buffer("temperature", torch.ones(()))
         self.top5 = MeanMetric(nan_strategy="disable") if len(class_names) > 5 else None
         self.confusion = ConfusionMatrix(len(class_names), ignore_index=_NO_CLASS)
         self.calibration_error = CalibrationError()
+        self.scaled_calibration_error = CalibrationError()
+        self.temperature_search = TemperatureSearch()
         self._last_counts: Tensor | None = None
         self._last_overall: dict[str, float] = {}
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to logits (N, num_classes)."""
-        logits: Tensor = self.model(images)
-        return logits
+    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the loss; labels are (N,), or (N, num_classes) of mixed pictures."""
+        return classification_loss(
+            logits,
+            label,
+            loss=self.loss_name,
+            class_weights=self.class_weights,
+            label_smoothing=self.label_smoothing,
+        )
 
-    def training_loss(self, batch: ClassificationBatch) -> Tensor:
-        """Return the cross-entropy."""
-        return self._loss(self(batch["image"]), batch["label"])
-
-    def _loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        return F.cross_entropy(logits, label, self.class_weights, label_smoothing=self.label_smoothing)
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Map pixels (N, C, H, W) to calibrated probabilities (N, num_classes), in fp32; each row sums to 1."""
+        logits: Tensor = self(images)
+        return (logits.float() / self.temperature).softmax(dim=1)
 
     def reset_evaluation(self) -> None:
         """Forget the last evaluation."""
-        for metric in (self.evaluation_loss, self.top5, self.confusion, self.calibration_error):
+        metrics = (self.evaluation_loss, self.top5, self.confusion, self.calibration_error)
+        for metric in (*metrics, self.scaled_calibration_error, self.temperature_search):
             if metric is not None:
                 metric.reset()
 
@@ -116,11 +135,26 @@ class ClassificationTask(VisionTask):
         """Count the pictures of a batch."""
         logits, label = self(batch["image"]), batch["label"]
         # Each picture counts once, in a last batch that is smaller too; torchmetrics ignores weights here.
-        self.evaluation_loss.update(self._loss(logits, label).expand(len(label)))
+        self.evaluation_loss.update(self.loss(logits, label).expand(len(label)))
         if self.top5 is not None:
             self.top5.update((logits.topk(5).indices == label[:, None]).any(dim=1).float())
         self.confusion.update(logits.argmax(dim=1), label)
         self.calibration_error.update(logits, label)
+        if self._is_fitting:
+            self.temperature_search.update(logits, label)
+        else:
+            self.scaled_calibration_error.update(logits / self.temperature, label)
+
+    def on_validation_epoch_end(self) -> None:
+        """Find the temperature of the present weights while training, and log the scores."""
+        super().on_validation_epoch_end()
+        # Before the checkpoint is written, so that it has the temperature that belongs to its weights.
+        if self._is_fitting and not self.trainer.sanity_checking:
+            self.temperature.copy_(self.temperature_search.compute())
+
+    @property
+    def _is_fitting(self) -> bool:
+        return self._trainer is not None and self.trainer.state.fn == "fit"
 
     def scores(self) -> Mapping[str, float]:
         """Return the scores of what was counted."""
@@ -131,6 +165,8 @@ class ClassificationTask(VisionTask):
             overall["accuracy_top5"] = self.top5.compute().item()
         overall["f1"] = scores.mean_f1.item()
         overall["calibration_error"] = self.calibration_error.compute().item()
+        if not self._is_fitting:
+            overall["calibration_error_scaled"] = self.scaled_calibration_error.compute().item()
         self._last_counts, self._last_overall = counts, overall
         result = {"loss": self.evaluation_loss.compute().item()} | overall
         if len(self.class_names) <= _MOST_LISTED:
@@ -163,17 +199,6 @@ class ClassificationTask(VisionTask):
         lines.append(f"{'mean':{width}}     {means[0]}  {means[1]}  {means[2]}  {sum(row[4] for row in rows):8}")
         lines += [f"{name:{width}}     {_cell(value)}" for name, value in overall.items()]
         return "\n".join([*lines, *_confusions(self._last_counts, self.class_names)])
-
-
-def _weights_tensor(class_weights: list[float] | None, num_classes: int) -> Tensor | None:
-    if class_weights is None:
-        return None
-    if len(class_weights) != num_classes:
-        raise ValueError(f"class_weights has {len(class_weights)} numbers for {num_classes} classes")
-    # A batch of nothing but classes of weight 0 would have a loss of 0 / 0.
-    if not (min(class_weights) > 0 and math.isfinite(sum(class_weights))):
-        raise ValueError(f"class_weights must be finite numbers above 0, got {class_weights}")
-    return torch.tensor(class_weights)
 
 
 def _confusions(counts: Tensor, class_names: tuple[str, ...]) -> list[str]:

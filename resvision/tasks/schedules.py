@@ -1,4 +1,4 @@
-"""Learning rates over a run whose length is known."""
+"""Learning rates that change step by step."""
 
 import math
 from typing import Any, final
@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-__all__ = ["WarmupCosine"]
+__all__ = ["DropAtSteps", "WarmupCosine"]
 
 
 @final
@@ -72,3 +72,35 @@ class WarmupCosine(LRScheduler):
         self._last_lr = self.get_lr()
         for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
             group["lr"] = lr
+
+
+@final
+class DropAtSteps(LRScheduler):
+    """Lower the learning rate by a factor after given numbers of optimiser steps (He et al. 2015, section 4.2).
+
+    Args:
+        optimizer: Its learning rates are those to begin with.
+        steps: After how many steps, in their order.
+        factor: What the learning rate is multiplied by each time, between 0 and 1.
+
+    Raises:
+        ValueError: The steps are in no order, or the factor is out of range.
+    """
+
+    def __init__(self, optimizer: Optimizer, *, steps: list[int], factor: float = 0.1) -> None:
+        if sorted(set(steps)) != list(steps) or any(step < 1 for step in steps):
+            raise ValueError(f"steps must be numbers of steps above 0, each larger than the one before, got {steps}")
+        if not 0 < factor < 1:
+            raise ValueError(f"factor must lie between 0 and 1, got {factor}")
+        self.steps = list(steps)
+        self.factor = factor
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """Return the learning rate of the present step, for each parameter group."""
+        drops = sum(step <= self.last_epoch for step in self.steps)
+        return [rate * self.factor**drops for rate in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of steps taken."""
+        return {"last_epoch": self.last_epoch, "_step_count": self._step_count}

@@ -14,6 +14,7 @@ from resvision.losses import WeightedSum
 from resvision.models import ResUNet
 from resvision.tasks.base import VisionTask
 from resvision.tasks.confusion import ConfusionMatrix, SegmentationScores
+from resvision.tasks.finetuning import FineTune
 from resvision.tasks.schedules import WarmupCosine
 
 __all__ = ["SegmentationTask"]
@@ -34,6 +35,8 @@ class SegmentationTask(VisionTask):
             checkpoint of the task holds the trained ones and does not ask for these again.
         backbone_options: Further options of the backbone, by name.
         in_channels: Channels of the pictures.
+        finetune: How to carry the weights over to these pictures: a preset, `head`, `gradual` or `full`, or a preset
+            with changes to its settings; None trains all parts alike. See `FineTuning`.
         losses: Weight of each loss by name; by default cross-entropy and Dice, 1 each.
         class_weights: Weight of each class in the cross-entropy; None counts every pixel the same.
         decoder_stride: Stride at which the decoder ends, one of the backbone's; a smaller one costs time.
@@ -50,6 +53,8 @@ class SegmentationTask(VisionTask):
     monitor: ClassVar[str] = "val/miou"
     mode: ClassVar[Literal["min", "max"]] = "max"
 
+    model: ResUNet
+
     def __init__(
         self,
         class_names: list[str],
@@ -58,6 +63,7 @@ class SegmentationTask(VisionTask):
         weights: str | None = None,
         backbone_options: dict[str, Any] | None = None,
         in_channels: int = 3,
+        finetune: FineTune = None,
         losses: dict[str, float] | None = None,
         class_weights: list[float] | None = None,
         decoder_stride: int = 4,
@@ -65,7 +71,7 @@ class SegmentationTask(VisionTask):
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, fused=True),
         scheduler: LRSchedulerCallable | None = WarmupCosine,
     ) -> None:
-        super().__init__(class_names, optimizer=optimizer, scheduler=scheduler)
+        super().__init__(class_names, optimizer=optimizer, scheduler=scheduler, finetune=finetune)
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
         if not 2 <= len(class_names) <= IGNORE_INDEX:
             raise ValueError(

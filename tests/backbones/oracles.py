@@ -1,17 +1,27 @@
 """The third-party models that ours are compared with, and toy twins of deep entries."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
+from unittest.mock import patch
 
 import timm
 import torch
+import torchvision
 from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from resvision.backbones import Backbone, BackboneEntry, get_entry
 from resvision.backbones.family import ResNetLayout
+
+
+class Hostile:
+    """What a pickle can do: call any function while it is read."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("hostile",)
 
 
 def toy(name: str) -> BackboneEntry:
@@ -78,9 +88,32 @@ def timm_features(model: nn.Module, images: Tensor) -> list[Tensor]:
     return features
 
 
+def torchvision_toy(name: str) -> nn.Module:
+    """Build torchvision's model as shallow as `torchvision_twin` builds ours; it cannot be made narrower."""
+    build = torchvision.models.resnet._resnet
+
+    def shallow(block: type[nn.Module], _layers: list[int], *arguments: Any, **options: Any) -> nn.Module:
+        model: nn.Module = build(block, [2, 1, 1, 1], *arguments, **options)
+        return model
+
+    with patch("torchvision.models.resnet._resnet", shallow):
+        return torchvision_model(name)
+
+
+def torchvision_twin(name: str) -> Backbone:
+    """Build ours with as few blocks as `torchvision_toy`."""
+    entry = get_entry(name)
+    if isinstance(entry.layout, ResNetLayout):
+        entry = replace(entry, layout=replace(entry.layout, depths=(2, 1, 1, 1)))
+    return entry.build()
+
+
 def torchvision_features(model: nn.Module, images: Tensor) -> list[Tensor]:
     nodes = {"relu": "stem"} | {f"layer{i}": f"stage{i}" for i in range(1, 5)}
-    return list(create_feature_extractor(model, nodes)(images).values())
+    if type(model).__name__ == "GoogLeNet":
+        last = ("conv1.relu", "conv3.relu", "inception3b.cat", "inception4e.cat", "inception5b.cat")
+        nodes = {node: node for node in last}
+    return list(create_feature_extractor(model, nodes, suppress_diff_warning=True)(images).values())
 
 
 def assert_same_features(ours: Backbone, images: Tensor, expected: Sequence[Tensor], *, atol: float) -> None:

@@ -1,6 +1,9 @@
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 from torchvision.models import resnet18
@@ -36,6 +39,66 @@ def test_export__a_dilated_backbone_goes_to_timm_and_not_to_torchvision(tmp_path
     with pytest.raises(ValueError, match="torchvision's resnet18 computes something else than this one, by"):
         exported(backbone, "resnet18", "torchvision", tmp_path / "w.pth")
     assert not (tmp_path / "w.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "to"),
+    [
+        ("googlenet", "torchvision"),  # its reference has auxiliary classifiers besides
+        ("resnetv2_50", "timm"),  # its reference classifies by a convolution
+        ("timm/resnet10t", "timm"),  # its names are not those of timm's whole model
+        ("timm/resnet10t", "safetensors"),
+        ("resunet_encoder", "safetensors"),
+    ],
+)
+def test_export__of_every_kind_loads_as_its_passport_says(
+    name: str, to: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = randomized(create_backbone(name))
+    assert isinstance(backbone, Backbone)
+    *_, spec = backbone.feature_specs.values()
+    head = nn.Linear(spec.channels, 7)
+    monkeypatch.chdir(tmp_path)
+    passport = exported(backbone, name, to, Path("w.safetensors"), head)
+    assert passport.largest_difference <= 1e-5
+    loaded: dict[str, Any] = {name: import_module(name) for name in ("timm", "torch", "torchvision", "resvision")}
+    loaded["safetensors"] = safetensors
+    exec(passport.loads_with, loaded)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        *_, deepest = backbone(images).values()
+        if to == "safetensors":
+            *_, feature = loaded["backbone"].eval()(images).values()
+            torch.testing.assert_close(feature, deepest, rtol=0, atol=1e-5)
+        else:
+            expected = head(deepest.mean((2, 3)))
+            torch.testing.assert_close(loaded["model"].eval()(images), expected, rtol=0, atol=1e-5)
+
+
+def test_export__a_wrapped_model_that_ends_before_timms_says_what_it_lacks(tmp_path: Path) -> None:
+    backbone = create_backbone("timm/test_convnext")
+    with pytest.raises(ValueError, match=r"timm has no model equal to this .*: Missing key\(s\).*head\.norm\.weight"):
+        exported(backbone, "timm/test_convnext", "timm", tmp_path / "w.pth")
+
+
+def test_export__the_passport_repeats_the_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options: dict[str, Any] = {"in_channels": 1, "stem": "cifar"}
+    backbone = create_backbone("resnet10t", **options)
+    images = torch.randn(1, 1, 32, 32)
+    passport = export_backbone(
+        backbone,
+        Path("w.safetensors"),
+        entry=get_entry("resnet10t"),
+        to="safetensors",
+        images=images,
+        pictures="1 noise",
+        options=options,
+    )
+    loaded: dict[str, Any] = {"resvision": import_module("resvision")}
+    exec(passport.loads_with, loaded)
+    assert loaded["backbone"].feature_specs == backbone.feature_specs
+    assert loaded["backbone"].in_channels == 1
 
 
 @pytest.mark.parametrize(

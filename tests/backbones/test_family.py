@@ -64,9 +64,11 @@ def test_plain__has_the_convolutions_of_its_twin_and_no_shortcut(plain: str, res
     assert not block(torch.randn(1, block.get_parameter("conv1.weight").shape[1], 4, 4)).any()
 
 
-def test_plain__has_no_branch_to_drop() -> None:
-    with pytest.raises(ValueError, match=r"drop_path must be 0, got 0\.1"):
+def test_plain__has_no_branch_to_drop_and_no_shortcut_to_choose() -> None:
+    with pytest.raises(ValueError, match=r"a plain network has no shortcuts; got shortcut=None, drop_path=0\.1"):
         create_backbone("plain18", drop_path=0.1)
+    with pytest.raises(ValueError, match="a plain network has no shortcuts; got shortcut='zero_pad'"):
+        create_backbone("cifar_plain20", shortcut="zero_pad")
 
 
 @cache

@@ -3,25 +3,52 @@
 import copy
 import io
 import os
+import pickle
 import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import symbolic_trace
 
 from resvision import create_backbone, list_backbones
-from resvision.backbones import Backbone, get_entry, register_backbone
+from resvision.backbones import Backbone, BackboneEntry, get_entry, register_backbone
 from resvision.backbones import registry as registry_module
+from resvision.backbones.family import ResNetLayout
 from resvision.backbones.weights import load_strictly
-from tests.backbones.oracles import assert_same_features, reference_model, timm_features, timm_toy, toy
+from tests.backbones.oracles import (
+    assert_same_features,
+    randomized,
+    reference_model,
+    timm_features,
+    timm_toy,
+    torchvision_features,
+    torchvision_toy,
+    torchvision_twin,
+    toy,
+)
 
 EVERY = pytest.mark.parametrize("name", list_backbones())
+
+
+def kinds() -> list[str]:
+    """Return one entry of each kind: those that differ by depths and widths alone have the same layers."""
+    named: dict[object, str] = {}
+    for name in list_backbones():
+        layout = get_entry(name).layout
+        alike = replace(layout, depths=(), channels=()) if isinstance(layout, ResNetLayout) else name
+        named.setdefault((get_entry(name).builder, alike), name)
+    return list(named.values())
+
+
+EACH_KIND = pytest.mark.parametrize("name", kinds())
 
 
 def referring_to(library: str) -> pytest.MarkDecorator:
@@ -65,15 +92,92 @@ def test_registry__backward_reaches_every_parameter(name: str) -> None:
 
 @EVERY
 def test_registry__exports_and_traces_to_the_same_numbers(name: str) -> None:
+    """Exported once for any number and size of pictures, and traced once."""
     backbone = built(name).eval()
-    images = torch.randn(2, 3, 64, 64)
+    any_size = ({0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},)
+    exported = torch.export.export(backbone, (torch.randn(2, 3, 64, 96),), dynamic_shapes=any_size).module()
+    traced = symbolic_trace(backbone)
+    images = torch.randn(3, 3, 97, 65)
+    with torch.no_grad():
+        expected, of_export, of_trace = backbone(images), exported(images), traced(images)
+    for key, feature in expected.items():
+        torch.testing.assert_close(of_export[key], feature, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(of_trace[key], feature, rtol=1e-5, atol=1e-5)
+
+
+@EACH_KIND
+def test_registry__compiles_as_one_graph(name: str) -> None:
+    """Without a code generator behind it, which would take minutes over all of them."""
+    backbone, images = built(name).eval(), torch.randn(1, 3, 64, 64)
+    torch.compiler.reset()
+    compiled = torch.compile(backbone, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        for feature, expected in zip(compiled(images).values(), backbone(images).values(), strict=True):
+            assert torch.equal(feature, expected)
+
+
+@EACH_KIND
+def test_registry__keeps_channels_last_in_every_layer(name: str) -> None:
+    """One layer that falls back to the other format makes the next convolution reorder its input."""
+    backbone = built(name).eval().to(memory_format=torch.channels_last)
+    fallen: list[str] = []
+
+    def watch(layer: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def look(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            if output.ndim == 4 and not output.is_contiguous(memory_format=torch.channels_last):
+                fallen.append(layer)
+
+        return look
+
+    for layer, module in backbone.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(watch(layer))
+    with torch.no_grad():
+        backbone(torch.randn(2, 3, 64, 96).to(memory_format=torch.channels_last))
+    assert fallen == []
+
+
+@EACH_KIND
+def test_registry__works_in_every_floating_type(name: str) -> None:
+    backbone, images = built(name).eval(), torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         expected = backbone(images)
-        exported = torch.export.export(backbone, (images,)).module()(images)
-        traced = symbolic_trace(backbone)(images)
-    for key, feature in expected.items():
-        torch.testing.assert_close(exported[key], feature, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(traced[key], feature, rtol=1e-5, atol=1e-5)
+        for dtype, share in ((torch.bfloat16, 0.05), (torch.float16, 0.01)):
+            with torch.autocast("cpu", dtype):
+                features = backbone(images)
+            for key, feature in features.items():
+                assert (feature.float() - expected[key]).norm() < share * expected[key].norm(), (dtype, key)
+        for dtype in (torch.bfloat16, torch.float64):
+            features = copy.deepcopy(backbone).to(dtype)(images.to(dtype))
+            assert {feature.dtype for feature in features.values()} == {dtype}
+
+
+@EVERY
+def test_registry__a_feature_alone_is_the_same_and_needs_no_more_than_comes_before(name: str) -> None:
+    """Also that no later layer changes a feature in place."""
+    whole, images = built(name).eval(), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = {key: feature.clone() for key, feature in whole(images).items()}
+    sizes = []
+    for key in whole.feature_specs:
+        part = toy(name).build(out_features=[key]).eval()
+        load_strictly(part, whole.state_dict(), source="whole")
+        with torch.no_grad():
+            assert torch.equal(part(images)[key], expected[key]), key
+        sizes.append(sum(parameter.numel() for parameter in part.parameters()))
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == sum(parameter.numel() for parameter in whole.parameters())
+
+
+@EACH_KIND
+def test_registry__evaluation_after_training_is_as_before_and_copies_agree(name: str) -> None:
+    backbone, images = built(name).eval(), torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = backbone(images)
+        twins = (copy.deepcopy(backbone), pickle.loads(pickle.dumps(backbone)), backbone.train().eval())
+        for twin in twins:
+            for feature, other in zip(twin(images).values(), expected.values(), strict=True):
+                assert torch.equal(feature, other)
 
 
 @EVERY
@@ -122,6 +226,31 @@ def test_registry__has_the_parameters_of_its_reference(name: str, reference: str
         theirs = reference_model(reference).state_dict()
     body = {key: value.shape for key, value in theirs.items() if not key.startswith(("fc.", "head.", "aux"))}
     assert {key: value.shape for key, value in ours.items()} == body
+
+
+@referring_to("torchvision")
+def test_registry__equals_torchvision_under_copied_weights(name: str) -> None:
+    model = torchvision_toy(name)
+    ours = torchvision_twin(name).eval()
+    load_strictly(ours, model.state_dict(), source="torchvision")
+    for height, width in ((64, 64), (65, 97)):
+        images = torch.randn(1, 3, height, width)
+        with torch.no_grad():
+            assert_same_features(ours, images, torchvision_features(model, images), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "reference"), [(name, reference) for name in list_backbones() for reference in get_entry(name).references]
+)
+def test_registry__at_full_size_equals_its_reference_under_copied_weights(name: str, reference: str) -> None:
+    model = randomized(reference_model(reference))
+    ours = create_backbone(name).eval()
+    load_strictly(ours, model.state_dict(), source=reference)
+    images = torch.randn(1, 3, 64, 97)
+    features = timm_features if reference.startswith("timm") else torchvision_features
+    with torch.no_grad():
+        assert_same_features(ours, images, features(model, images), atol=1e-5)
 
 
 @EVERY
@@ -208,6 +337,21 @@ def test_registry__a_package_adds_a_backbone_by_being_installed(tmp_path: Path) 
     environment = os.environ | {"PYTHONPATH": str(site)}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "{'stem': FeatureSpec(channels=4, stride=2)}"
+
+
+def test_register_backbone__adds_the_paper_to_what_an_entry_point_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "_ENTRIES", dict(registry_module._ENTRIES))
+
+    def tiny(*, in_channels: int = 3) -> Backbone:
+        return get_entry("resnet10t").build(in_channels=in_channels)
+
+    points = [EntryPoint(name, f"{__name__}:{tiny.__qualname__}", "resvision.backbones") for name in ("tiny", "other")]
+    installed = {point.name: BackboneEntry(point.name, point.value) for point in points}
+    monkeypatch.setattr(registry_module, "_installed", lambda: installed)
+    register_backbone("tiny", paper="arXiv:1512.03385")(tiny)
+    assert get_entry("tiny").paper == "arXiv:1512.03385"
+    with pytest.raises(ValueError, match="'other' is registered already"):
+        register_backbone("other")(lambda: get_entry("resnet10t").build())
 
 
 def test_registry__a_package_that_takes_a_known_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

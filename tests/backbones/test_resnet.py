@@ -1,7 +1,7 @@
 """Our ResNets against timm's and torchvision's, number by number."""
 
 import copy
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import timm
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resvision import create_backbone
-from resvision.backbones import get_entry
+from resvision.backbones import BackboneOptions, get_entry
 from resvision.backbones.family import TABLE_1
 from resvision.backbones.weights import load_strictly
 from resvision.layers import Bottleneck, FrozenBatchNorm2d
@@ -82,18 +82,6 @@ def test_resnet__trains_as_timms(name: str) -> None:
         torch.testing.assert_close(value.double(), state[key].double(), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("output_stride", [8, 16])
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_resnet__dilated_equals_timm(name: str, output_stride: int) -> None:
-    model = timm_toy(name, output_stride=output_stride)
-    ours = toy(name).build(output_stride=output_stride).eval()
-    load_strictly(ours, model.state_dict(), source="timm")
-    assert max(spec.stride for spec in ours.feature_specs.values()) == output_stride
-    images = torch.randn(1, 3, 65, 97)
-    with torch.no_grad():
-        assert_same_features(ours, images, timm_features(model, images), atol=1e-5)
-
-
 def test_resnet__stride_sits_on_the_3x3_convolution() -> None:
     block = create_backbone("resnet50").get_submodule("layer2.0")
     assert isinstance(block, Bottleneck)
@@ -152,6 +140,57 @@ def test_resnet__other_norms_replace_every_one(norm: Literal["group", "sync"], k
     assert bool(backbone(torch.randn(1, 3, 64, 64))["stage4"].isfinite().all())
 
 
+# Ours, and timm's for the same.
+OPTIONS: list[tuple[BackboneOptions, dict[str, Any]]] = [
+    ({"stem": "deep"}, {"stem_type": "deep", "stem_width": 32}),
+    ({"stem": "tiered"}, {"stem_type": "deep_tiered", "stem_width": 32}),
+    ({"shortcut": "average"}, {"avg_down": True}),
+    ({"norm": "group"}, {"norm_layer": "groupnorm"}),
+    ({"norm": "sync"}, {}),
+    ({"in_channels": 1}, {"in_chans": 1}),
+    ({"in_channels": 2}, {"in_chans": 2}),
+    ({"in_channels": 4}, {"in_chans": 4}),
+    ({"output_stride": 8, "stem": "deep"}, {"output_stride": 8, "stem_type": "deep", "stem_width": 32}),
+    ({"drop_path": 0.5}, {"drop_path_rate": 0.5}),
+]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize(("ours", "theirs"), OPTIONS, ids=lambda options: str(options))
+def test_resnet__an_option_equals_timms(name: str, ours: BackboneOptions, theirs: dict[str, Any]) -> None:
+    model = timm_toy(name, **theirs)
+    backbone = toy(name).build(**ours).eval()
+    load_strictly(backbone, model.state_dict(), source="timm")
+    images = torch.randn(2, ours.get("in_channels", 3), 65, 97)
+    with torch.no_grad():
+        assert_same_features(backbone, images, timm_features(model, images), atol=1e-5)
+
+
+def test_resnet__drop_path_drops_what_timms_drops() -> None:
+    """In training, from the same random numbers."""
+    model = timm_toy("resnet18", drop_path_rate=0.5).train()
+    ours = toy("resnet18").build(drop_path=0.5).train()
+    load_strictly(ours, model.state_dict(), source="timm")
+    images = torch.randn(8, 3, 64, 64)
+    torch.manual_seed(1)
+    expected = timm_features(model, images)
+    torch.manual_seed(1)
+    for feature, other in zip(ours(images).values(), expected, strict=True):
+        torch.testing.assert_close(feature, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet50d", "seresnet50", "resnetv2_50"])
+def test_resnet__zero_init_begins_where_timms_does(name: str) -> None:
+    def zeros(model: nn.Module) -> set[str]:
+        parameters = model.named_parameters()
+        return {key for key, p in parameters if key.endswith("weight") and not p.any() and not key.startswith("head")}
+
+    ours = toy(name).build()
+    model = timm.create_model(name, layers=(2, 1, 1, 1), zero_init_last=True)
+    assert zeros(ours) == zeros(model) != set()
+    assert zeros(toy(name).build(zero_init_residual=False)) == set()
+
+
 def test_resnet__drop_path_grows_linearly_as_timms() -> None:
     ours = create_backbone("resnet18", drop_path=0.2)
     theirs = timm.create_model("resnet18", drop_path_rate=0.2)
@@ -167,12 +206,17 @@ def test_resnet__drop_path_grows_linearly_as_timms() -> None:
     ("options", "words"),
     [
         ({"output_stride": 4}, "output_stride must be one of 8, 16, 32, got 4"),
-        ({"in_channels": 0}, "in_channels must be at least 1, got 0"),
+        ({"in_channels": 0}, "in_channels must be a whole number of at least 1, got 0"),
+        ({"in_channels": "3"}, "in_channels must be a whole number of at least 1, got '3'"),
         ({"stem": "vgg"}, "stem must be one of 'imagenet', 'cifar', 'deep', 'tiered', got 'vgg'"),
         ({"norm": "layer"}, "norm must be one of 'batch', 'group', 'frozen', 'sync', got 'layer'"),
         ({"drop_path": 1.0}, r"drop_path must be at least 0 and below 1, got 1\.0"),
-        ({"out_features": ["stage9"]}, r"out_features must be some of stem, .*, got \('stage9',\)"),
-        ({"out_features": []}, r"out_features must be some of stem, .*, got \(\)"),
+        ({"drop_path": -0.1}, r"drop_path must be at least 0 and below 1, got -0\.1"),
+        ({"drop_path": 1.2, "out_features": ["stem"]}, r"drop_path must be at least 0 and below 1, got 1\.2"),
+        ({"shortcut": "none"}, "shortcut must be one of 'projection', 'average', 'zero_pad', got 'none'"),
+        ({"out_features": ["stage9"]}, r"out_features must be a list of some of stem, .*, got \['stage9'\]"),
+        ({"out_features": "stage4"}, r"out_features must be a list of some of stem, .*, got 'stage4'"),
+        ({"out_features": []}, r"out_features must be a list of some of stem, .*, got \[\]"),
     ],
 )
 def test_resnet__a_value_out_of_range_is_an_error_that_says_the_range(options: dict[str, object], words: str) -> None:

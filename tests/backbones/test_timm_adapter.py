@@ -6,6 +6,7 @@ import timm
 import torch
 
 from resvision import create_backbone
+from resvision.backbones.weights import load_strictly
 from resvision.features import FeatureSpec, select
 from tests.backbones.oracles import timm_model
 
@@ -18,7 +19,7 @@ from tests.backbones.oracles import timm_model
         ("swin_tiny_patch4_window7_224", 224),
         ("test_vit", 160),
         ("test_convnext", 64),
-        ("vgg11", 64),
+        pytest.param("vgg11", 64, marks=pytest.mark.slow),
     ],
 )
 def test_timm_backbone__gives_timms_maps_under_our_contract(model: str, side: int) -> None:
@@ -66,6 +67,74 @@ def test_timm_backbone__loads_a_tag_with_the_statistics_of_that_tag(monkeypatch:
     assert backbone.input_statistics.mean == config.mean
     key = "blocks.0.attn.qkv.weight"
     assert torch.equal(backbone.get_parameter(f"network.model.{key}"), trained[key])
+
+
+# One each of what timm's wrappers do to names: kept, flattened, put below another module.
+WRAPPED = pytest.mark.parametrize(
+    "model", ["resnet10t", "test_convnext", "test_efficientnet", "test_vit", "test_nfnet", "tresnet_m", "regnety_002"]
+)
+
+
+@WRAPPED
+def test_timm_backbone__every_tensor_has_its_name_in_timms_whole_model(model: str) -> None:
+    with torch.device("meta"):
+        backbone = create_backbone(f"timm/{model}")
+        whole = timm.create_model(model).state_dict()
+    own = backbone.state_dict()
+    names = backbone.reference_names()
+    assert set(names) == set(whole)
+    assert sorted(ours for ours in names.values() if ours is not None) == sorted(own)
+    assert all(whole[theirs].shape == own[ours].shape for theirs, ours in names.items() if ours is not None)
+
+
+@pytest.mark.parametrize("in_channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("model", ["test_resnet", "test_convnext", "test_vit"])
+def test_timm_backbone__weights_of_other_channels_equal_timm(model: str, in_channels: int, tmp_path: Path) -> None:
+    torch.save(timm_model(model).state_dict(), tmp_path / "w.pth")
+    file = {"file": str(tmp_path / "w.pth")}
+    theirs: Any = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=file, in_chans=in_channels).eval()
+    ours = create_backbone(f"timm/{model}", in_channels=in_channels, weights=str(tmp_path / "w.pth")).eval()
+    images = torch.randn(1, in_channels, 160, 160)
+    with torch.no_grad():
+        expected = theirs.forward_intermediates(images, intermediates_only=True)[-len(ours.feature_specs) :]
+        for feature, other in zip(ours(images).values(), expected, strict=True):
+            torch.testing.assert_close(feature, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "other"), [("test_vit", "resnet10t"), ("resnet18", "resnet10t"), ("resnet10t", "test_vit")]
+)
+def test_timm_backbone__weights_of_another_model_are_an_error(model: str, other: str, tmp_path: Path) -> None:
+    torch.save(timm_model(other).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"w\.pth holds the weights of another network:\n"):
+        create_backbone(f"timm/{model}", weights=str(tmp_path / "w.pth"))
+
+
+def test_timm_backbone__takes_its_own_weights_back(tmp_path: Path) -> None:
+    first = create_backbone("timm/test_vit")
+    torch.save({f"model.backbone.{key}": value for key, value in first.state_dict().items()}, tmp_path / "run.ckpt")
+    second = create_backbone("timm/test_vit", weights=str(tmp_path / "run.ckpt"))
+    assert all(torch.equal(value, first.state_dict()[key]) for key, value in second.state_dict().items())
+
+
+def test_timm_backbone__builds_no_more_than_its_features_need() -> None:
+    whole, part = create_backbone("timm/resnet18"), create_backbone("timm/resnet18", out_features=["stage1"])
+    assert list(part(torch.randn(1, 3, 64, 64))) == ["stage1"]
+    assert not any("layer2" in name for name, _ in part.named_parameters())
+    load_strictly(part, timm_model("resnet18").state_dict(), source="timm")
+    assert whole.feature_specs["stage1"] == part.feature_specs["stage1"]
+
+
+def test_timm_backbone__a_vision_transformer_takes_pictures_of_any_size() -> None:
+    backbone = create_backbone("timm/vit_tiny_patch16_224", out_features=["stage3"]).eval()
+    with torch.no_grad():
+        assert backbone(torch.randn(1, 3, 65, 97))["stage3"].shape == (1, 192, 5, 7)
+
+
+def test_timm_backbone__of_a_fixed_size_says_so() -> None:
+    backbone = create_backbone("timm/swin_tiny_patch4_window7_224", out_features=["stage1"])
+    with pytest.raises(ValueError, match=r"timm's swin_tiny.* cannot take pictures of \(1, 3, 64, 64\): Input height"):
+        backbone(torch.zeros(1, 3, 64, 64))
 
 
 def test_timm_backbone__options_reach_timm() -> None:

@@ -1,4 +1,3 @@
-import os
 import pickle
 from pathlib import Path
 
@@ -9,15 +8,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from resvision.backbones.weight_files import read_state_dict
+from tests.backbones.oracles import Hostile
 
 STATE = {"conv1.weight": torch.arange(6.0).view(2, 3), "bn1.bias": torch.ones(2)}
-
-
-class Hostile:
-    """What a pickle can do: call any function while it is read."""
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, ("hostile",)
 
 
 def written(folder: Path, name: str, state: dict[str, Tensor]) -> Path:

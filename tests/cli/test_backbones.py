@@ -5,16 +5,23 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import timm
 import torch
+import torchvision
 from PIL import Image
 from torchvision.models import resnet18
 
-from resvision import list_backbones
+import resvision
+from resvision import create_backbone, list_backbones, load
+from resvision.backbones import list_weights
+from resvision.cli import main as command
 from resvision.cli.backbones import main
+from resvision.features import FeatureSpec
 from resvision.tasks import SegmentationTask
 from tests.backbones.test_resnet import PARAMETERS
 
@@ -121,3 +128,85 @@ def test_export__writes_a_file_that_loads_and_its_passport(to: str, run: Path, t
 def test_export__compares_on_noise_where_there_are_no_pictures(run: Path, tmp_path: Path) -> None:
     main("backbones", ["export", str(run), "--to", "safetensors", "--output", str(tmp_path / "w.safetensors")])
     assert json.loads((tmp_path / "w.passport.json").read_text())["pictures"] == "8 noise pictures"
+
+
+@pytest.fixture(scope="module")
+def classifier_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a classifier as a person does, on pictures in folders."""
+    folder = tmp_path_factory.mktemp("classifier")
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (50 + number, 60, 3), dtype=np.uint8)
+        photo = folder / "photos" / ("cat", "dog")[number % 2] / f"{number}.png"
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(photo)
+    words = "fit --model ClassificationTask --model.backbone resnet18 --data ImageFolder --data.image_size 64"
+    options = "--data.batch_size 4 --trainer.max_epochs 1 --trainer.accelerator cpu"
+    places = ["--data.root", str(folder / "photos"), "--run_dir", str(folder / "run")]
+    assert command([*words.split(), *options.split(), *places]) == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize(
+    ("to", "suffix"),
+    [("torchvision", ".pth"), ("torchvision", ".safetensors"), ("timm", ".safetensors"), ("timm", ".pth")],
+)
+def test_export__of_a_trained_classifier_answers_there_as_it_did_here(
+    to: str, suffix: str, classifier_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The passport's own line loads it; the pictures are those of the run."""
+    file = tmp_path / f"out{suffix}"
+    assert command(["backbones", "export", str(classifier_run), "--to", to, "--output", str(file)]) == 0
+    passport = json.loads((tmp_path / "out.passport.json").read_text())
+    assert passport["compared"] == "logits"
+    assert passport["largest_difference"] <= 1e-5
+    assert passport["pictures"] == f"6 pictures of {classifier_run.parent / 'photos'}"
+    assert passport["class_names"] == ["cat", "dog"]
+    monkeypatch.chdir(tmp_path)
+    loaded: dict[str, Any] = {"timm": timm, "torch": torch, "torchvision": torchvision, "safetensors": safetensors}
+    exec(passport["loads_with"], loaded)
+    predictor = load(classifier_run, device="cpu")
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    mean, std = (torch.tensor(passport[f"input_{kind}"]).view(1, 3, 1, 1) for kind in ("mean", "std"))
+    with torch.no_grad():
+        expected = predictor.task(pixels)
+        torch.testing.assert_close(loaded["model"].eval()((pixels / 255 - mean) / std), expected, rtol=0, atol=1e-5)
+
+
+def test_export__to_safetensors_comes_back_with_its_statistics(
+    classifier_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = torch.load(classifier_run / "checkpoints" / "best.ckpt", weights_only=True)
+    checkpoint["state_dict"]["model.normalization.mean"].fill_(0.25)
+    torch.save(checkpoint, tmp_path / "run.ckpt")
+    monkeypatch.chdir(tmp_path)
+    words = ["export", "run.ckpt", "--to", "safetensors", "--pictures", str(classifier_run.parent / "photos" / "cat")]
+    assert main("backbones", words) == 0
+    passport = json.loads(Path("resnet18_safetensors.passport.json").read_text())
+    assert passport["pictures"].startswith("6 pictures of ")
+    assert passport["largest_difference"] == 0
+    loaded: dict[str, Any] = {"resvision": resvision}
+    exec(passport["loads_with"], loaded)
+    backbone = loaded["backbone"]
+    assert backbone.input_statistics.mean == (0.25, 0.25, 0.25)
+    trained = checkpoint["state_dict"]
+    assert all(torch.equal(value, trained[f"model.backbone.{key}"]) for key, value in backbone.state_dict().items())
+
+
+def test_export__wants_a_file_that_the_library_reads(classifier_run: Path, tmp_path: Path) -> None:
+    words = ["export", str(classifier_run), "--to", "safetensors", "--output", str(tmp_path / "w.pth")]
+    with pytest.raises(ValueError, match=r"--output must end in \.safetensors, got .*w\.pth"):
+        main("backbones", words)
+
+
+@pytest.mark.parametrize("name", [*list_backbones(), "timm/vit_tiny_patch16_224", "timm/convnext_atto"])
+def test_show__knows_every_backbone(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("backbones", ["show", name, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    with torch.device("meta"):
+        backbone = create_backbone(name)
+    assert shown["parameters"] == sum(parameter.numel() for parameter in backbone.parameters())
+    assert {f["name"]: FeatureSpec(f["channels"], f["stride"]) for f in shown["features"]} == backbone.feature_specs
+    assert shown["gmacs"] > 0
+    known = [feature["parameters"] for feature in shown["features"] if feature["parameters"] is not None]
+    assert sum(known) == (0 if name.startswith("timm/") else shown["parameters"])
+    assert set(shown["weights"]) == set(list_weights(name))

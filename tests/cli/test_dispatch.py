@@ -7,7 +7,7 @@ from resvision.cli import main
 def test_help__names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    for verb in ("fit", "validate", "test", "predict", "backbones", "configs"):
+    for verb in ("fit", "tune", "validate", "test", "predict", "convert", "backbones", "configs"):
         assert f"\n  {verb} " in text
 
 
@@ -23,7 +23,7 @@ def test_unknown_verb__suggests_the_nearest(capsys: pytest.CaptureFixture[str]) 
 
 def test_unknown_verb__lists_the_verbs_when_none_is_near(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["xyz"]) == 2
-    assert "the verbs are fit, validate" in capsys.readouterr().err
+    assert "the verbs are fit, tune, validate" in capsys.readouterr().err
 
 
 def test_debug__lets_the_exception_through() -> None:

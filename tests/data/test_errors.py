@@ -26,3 +26,7 @@ def test_message__is_the_same_line_with_and_without_workers(workers: int) -> Non
 
 def test_error__is_a_value_error() -> None:
     assert issubclass(DataError, ValueError)
+
+
+def test_message__stays_one_line_where_a_file_name_holds_a_line_break() -> None:
+    assert str(DataError("a\nb.png: broken")) == "a\\nb.png: broken"

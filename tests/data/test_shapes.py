@@ -2,7 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
+from resvision.data.seeding import fold
 from resvision.data.shapes import CLASS_NAMES, Shapes, ShapesDataset
+from resvision.data.transforms import Strength
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +130,27 @@ def test_datamodule__has_the_classes_of_pictures() -> None:
         if (counts > 0).sum() == 1:
             assert label == counts.argmax()
         np.testing.assert_array_equal(batch["image"][index].permute(1, 2, 0), pixels[index]["image"])
+
+
+def test_detection__boxes_are_those_of_the_drawn_shapes(pictures: ShapesDataset) -> None:
+    data = Shapes(task="detection", augmentation="none", train_size=4, num_workers=0, batch_size=4)
+    assert data.class_names == CLASS_NAMES[1:]
+    masks = ShapesDataset(256, 96, seed=fold("val"))
+    batch = next(iter(data.val_dataloader()))
+    assert batch["image"].shape == (4, 3, 96, 96)
+    for number, index in enumerate(batch["index"].tolist()):
+        picture = masks[index]
+        np.testing.assert_array_equal(batch["image"][number].permute(1, 2, 0), picture["image"])
+        np.testing.assert_array_equal(batch["boxes"][number], picture["boxes"])
+        np.testing.assert_array_equal(batch["labels"][number] + 1, picture["labels"])
+        for label, box in zip(picture["labels"], picture["boxes"].astype(int), strict=True):
+            assert (picture["mask"][box[1] : box[3], box[0] : box[2]] == label).any()
+
+
+@pytest.mark.parametrize("augmentation", ["none", "light", "strong"])
+def test_detection__training_batches_fit_the_size(augmentation: Strength) -> None:
+    data = Shapes(100, task="detection", augmentation=augmentation, train_size=8, num_workers=0, batch_size=8)
+    (batch,) = data.train_dataloader()
+    assert batch["image"].shape == (8, 3, 128, 128)  # padded to a multiple of 32
+    assert int(batch["size"].max()) <= 100
+    assert sum(map(len, batch["boxes"])) > 8

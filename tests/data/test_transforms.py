@@ -6,7 +6,8 @@ import pytest
 from numpy.typing import NDArray
 
 from resvision.batch import IGNORE_INDEX
-from resvision.data.transforms import ClassificationTransform, SegmentationTransform, Strength
+from resvision.data.detection_geometry import Objects
+from resvision.data.transforms import ClassificationTransform, DetectionTransform, SegmentationTransform, Strength
 
 _STRENGTHS: tuple[Strength, ...] = ("none", "light", "strong")
 
@@ -148,3 +149,115 @@ def test_classification__takes_a_list() -> None:
     image, _ = _picture(40, 30, 3, np.uint8)
     flip = albumentations.HorizontalFlip(p=1)
     np.testing.assert_array_equal(ClassificationTransform([flip], 24)(image, seed=0), image[:, ::-1])
+
+
+_BOX = (40, 20, 70, 60)
+
+
+def _with_box(dtype: type = np.uint8) -> tuple[NDArray[Any], Objects]:
+    """Return a dark picture of 120 x 100 pixels with a bright box of class 5."""
+    image: NDArray[Any] = np.full((100, 120, 3), np.iinfo(dtype).max // 10, dtype)
+    x1, y1, x2, y2 = _BOX
+    image[y1:y2, x1:x2] = np.iinfo(dtype).max // 10 * 8
+    return image, Objects(np.array([_BOX], float), np.array([5]), np.array([True]), np.array([1200.0]))
+
+
+def _bright(image: NDArray[Any]) -> list[int]:
+    ys, xs = np.nonzero(image[..., 0].astype(float) > (float(image.min()) + float(image.max())) / 2)
+    return [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1]
+
+
+@pytest.mark.parametrize("strength", _STRENGTHS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("image_size", [(96, 96), 64])
+def test_detection__boxes_stay_on_their_pixels(
+    image_size: int | tuple[int, int], dtype: type, strength: Strength
+) -> None:
+    image, objects = _with_box(dtype)
+    transform = DetectionTransform(strength, image_size)
+    whole = (80, 96) if isinstance(image_size, tuple) else (64, 77)
+    sides = []
+    for seed in range(30):
+        result, found = transform(image, objects, seed=seed)
+        assert result.dtype == dtype
+        assert all(side <= limit for side, limit in zip(result.shape, whole, strict=False))
+        if len(found.boxes):
+            np.testing.assert_allclose(_bright(result), found.boxes[0], atol=1.6)
+            assert (found.labels.tolist(), found.crowd.tolist(), found.area.tolist()) == ([5], [True], [1200])
+            sides.append(found.boxes[0, 3] - found.boxes[0, 1])
+    assert len(sides) > 15
+    usual = 40 * whole[0] / 100
+    least, most = {"none": (1, 1), "light": (0.8, 1.25), "strong": (0.5, 2)}[strength]
+    assert max(sides) <= usual * most * 1.05
+    if strength == "none":
+        assert min(sides) == max(sides)
+    else:
+        assert min(sides) < usual * (least + 1) / 2
+        assert max(sides) > usual * 1.05
+
+
+def test_detection__without_zoom_keeps_the_size() -> None:
+    transform = DetectionTransform("strong", 64)
+    image, objects = _with_box()
+    assert {transform(image, objects, zoom=False, seed=seed)[0].shape for seed in range(9)} == {(64, 77, 3)}
+
+
+def test_detection__flips_half_of_the_pictures() -> None:
+    image, objects = _with_box()
+    transform = DetectionTransform("light", (100, 120))
+    middles = [transform(image, objects, zoom=False, seed=seed)[1].boxes[0, ::2].mean() for seed in range(60)]
+    assert set(np.round(middles)) == {55, 65}
+    assert 15 <= np.sum(np.array(middles) > 60) <= 45
+
+
+@pytest.mark.parametrize("strength", _STRENGTHS)
+def test_detection__is_a_pure_function_of_the_seed(strength: Strength) -> None:
+    image, objects = _with_box()
+    one, other = (DetectionTransform(strength, 64) for _ in range(2))
+    first = one(image, objects, seed=2**62 + 5)
+    for seed in (1, 2, 3):
+        other(image, objects, seed=seed)
+    again = other(image, objects, seed=2**62 + 5)
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1].boxes, again[1].boxes)
+
+
+@pytest.mark.parametrize("strength", _STRENGTHS)
+def test_detection__takes_a_picture_without_objects(strength: Strength) -> None:
+    image, objects = _with_box()
+    result, found = DetectionTransform(strength, 64)(image, objects.at(np.zeros((0, 4)), np.zeros(0, int)), seed=0)
+    assert result.dtype == np.uint8
+    assert (found.boxes.shape, found.labels.shape) == ((0, 4), (0,))
+
+
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        [albumentations.HorizontalFlip(p=1), albumentations.VerticalFlip(p=1)],
+        [albumentations.Transpose(p=1)],
+        [albumentations.RandomCrop(70, 90), albumentations.RandomBrightnessContrast(p=1)],
+        [albumentations.PadIfNeeded(150, 150)],
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_detection__list_moves_boxes_before_the_resizing(
+    transforms: list[albumentations.BasicTransform], dtype: type
+) -> None:
+    image, objects = _with_box(dtype)
+    kept = 0
+    for seed in range(6):
+        result, found = DetectionTransform(transforms, (96, 96))(image, objects, seed=seed)
+        assert max(result.shape[:2]) == 96
+        for box, label in zip(found.boxes, found.labels, strict=True):
+            np.testing.assert_allclose(_bright(result), box, atol=1.6)
+            assert label == 5
+            kept += 1
+    assert kept >= 4
+
+
+def test_detection__takes_ten_thousand_boxes() -> None:
+    image, _ = _with_box()
+    boxes = np.tile([[40, 20, 41, 21.5]], (10_000, 1))
+    many = Objects(boxes, np.arange(10_000), np.zeros(10_000, bool), np.ones(10_000))
+    _, found = DetectionTransform("light", 64)(image, many, seed=3)
+    assert found.labels.tolist() == list(range(10_000))

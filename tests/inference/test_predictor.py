@@ -130,7 +130,9 @@ def test_predict__cuts_a_picture_to_the_size_of_training(classifier: tuple[Path,
     results = [predictor.predict(image) for image in (small, large)]
     one, other = (result.probabilities for result in results if isinstance(result, ClassificationResult))
     np.testing.assert_allclose(one, other, atol=1e-6)
-    assert predictor.predict(_picture(1, 1)).class_names == ("circle", "square", "triangle", "star")
+    tiny = predictor.predict(_picture(1, 1))
+    assert isinstance(tiny, ClassificationResult)
+    assert tiny.class_names == ("circle", "square", "triangle", "star")
 
 
 def test_classification_result__names_the_likeliest_first() -> None:

@@ -59,3 +59,8 @@ def test_statistics__impossible_numbers_are_an_error(
 def test_statistics__channels_below_one_are_an_error() -> None:
     with pytest.raises(ValueError, match="at least 1, got 0"):
         IMAGENET.for_channels(0)
+
+
+def test_statistics__come_back_from_the_layer_as_they_were_written() -> None:
+    layer = InputNormalization(IMAGENET)
+    assert InputStatistics.of(layer.mean, layer.std) == IMAGENET

@@ -16,7 +16,7 @@ class ToyBackbone(Backbone):
         self.stage1 = ConvNormAct(8, 16, stride=2)
         self.feature_specs = {"stem": FeatureSpec(8, 2), "stage1": FeatureSpec(16, 4)}
         self.stage_parameters = {"stem": ("stem.",), "stage1": ("stage1.",)}
-        self.input_convolution = "stem.conv"
+        self.input_convolutions = ("stem.conv",)
 
     def compute_features(self, images: Tensor) -> dict[str, Tensor]:
         stem = self.stem(images)

@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch.nn import functional as F
 from torchmetrics.classification import MulticlassCalibrationError
 
-from resvision.tasks import CalibrationError
+from resvision.tasks.calibration import CalibrationError, TemperatureSearch
 
 
 def test_calibration__equals_a_hand_computation() -> None:
@@ -36,3 +37,21 @@ def test_calibration__never_asks_how_many_pictures_are_left() -> None:
     metric = CalibrationError().to("meta")
     metric.update(torch.empty(4, 3, device="meta"), torch.empty(4, dtype=torch.int64, device="meta"))
     assert metric.bins.shape == (15, 3)
+
+
+def test_temperature__is_that_of_a_fine_search() -> None:
+    generator = torch.Generator().manual_seed(3)
+    label = torch.randint(0, 4, (400,), generator=generator)
+    logits = 4 * torch.randn(400, 4, generator=generator) + 3 * F.one_hot(label, 4)
+    search = TemperatureSearch()
+    for part in range(0, 400, 128):
+        search.update(logits[part : part + 128], label[part : part + 128])
+    candidates = torch.linspace(0.5, 8, 3000)
+    losses = torch.stack([F.cross_entropy(logits / t, label) for t in candidates])
+    assert search.compute().item() == pytest.approx(candidates[losses.argmin()].item(), rel=0.01)
+
+
+def test_temperature__of_what_is_never_wrong_is_the_least() -> None:
+    search = TemperatureSearch()
+    search.update(torch.eye(3), torch.arange(3))
+    assert search.compute().item() == pytest.approx(1 / 8)

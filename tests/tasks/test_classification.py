@@ -72,7 +72,8 @@ def test_classification__scores_equal_a_hand_computation_over_the_split(tmp_path
     # The loss is the mean over pictures of what each batch gave: 4 and 2 pictures, all of one weight.
     assert logged["val/loss"] == pytest.approx(-logits.log_softmax(1)[torch.arange(6), label].mean().item())
     per_class = {f"val/{score}/{name}" for score in ("precision", "recall", "f1") for name in NAMES}
-    assert set(logged) == {"val/loss", "val/accuracy", "val/f1", "val/calibration_error"} | per_class
+    calibration = {"val/calibration_error", "val/calibration_error_scaled"}
+    assert set(logged) == {"val/loss", "val/accuracy", "val/f1"} | calibration | per_class
 
 
 def test_classification__tests_as_it_validates_and_begins_anew_each_time(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_classification__reports_a_table() -> None:
     # Said cat, dog, cat, cat, dog, dog; true are cat and dog in turn.
     _says(task, 9 * F.one_hot(torch.tensor([0, 1, 0, 0, 1, 1]), 3).float()).evaluate(_batch())
     task.scores()
-    header, cat, dog, emu, mean, accuracy, calibration, title, *confusions = task.report().splitlines()
+    header, cat, dog, emu, mean, accuracy, calibration, scaled, title, *confusions = task.report().splitlines()
     assert header.split() == ["class", "precision", "recall", "F1", "pictures"]
     assert cat.split() == ["cat", "0.667", "0.667", "0.667", "3"]
     assert dog.split() == ["dog", "0.667", "0.667", "0.667", "3"]
@@ -124,6 +125,7 @@ def test_classification__reports_a_table() -> None:
     assert mean.split() == ["mean", "0.667", "0.667", "0.667", "6"]
     assert accuracy.split() == ["accuracy", "0.667"]
     assert calibration.split() == ["calibration", "error", "0.333"]
+    assert scaled.split() == ["calibration", "error", "scaled", "0.333"]
     assert title == "most frequent confusions"
     assert sorted(confusions) == ["  cat taken for dog: 1", "  dog taken for cat: 1"]
     assert len({len(line) for line in (header, cat, dog, emu, mean)}) == 1
@@ -195,3 +197,56 @@ def test_classification__refuses_what_cannot_be(arguments: dict[str, Any], messa
 def test_classification__is_channels_last() -> None:
     weight = _task().get_parameter("model.backbone.stage1.conv.weight")
     assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_classification__learns_from_the_auxiliary_classifiers_too() -> None:
+    features = ["inception4a", "inception4d", "stage4"]
+    task = _task(backbone="googlenet", backbone_options={"out_features": features}).train()
+    assert set(task.model.auxiliary) == {"inception4a", "inception4d"}
+    batch = _labelled(torch.tensor([0, 1, 2, 1]))
+    batch["image"] = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+    for head in task.modules():
+        if isinstance(head, torch.nn.Dropout):
+            head.p = 0.0
+    logits = task.model.all_logits(batch["image"])
+    losses = [F.cross_entropy(one, batch["label"]).item() for one in logits]
+    found = task.training_loss(batch)
+    assert found.item() == pytest.approx(losses[0] + 0.3 * losses[1] + 0.3 * losses[2], rel=1e-5)
+    found.backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad is not None for parameter in task.parameters())
+    assert torch.equal(task.eval()(batch["image"]), task.model.all_logits(batch["image"])[0])
+
+
+def test_classification__has_no_auxiliary_classifiers_without_their_features() -> None:
+    assert not _task(backbone="googlenet").model.auxiliary
+
+
+def test_classification__finds_the_temperature_while_training_and_reports_both_errors(tmp_path: Path) -> None:
+    task, trainer = _task(optimizer=partial(AdamW, lr=0.01)), _trainer(tmp_path, max_epochs=20)
+    truth = _batch(count=30, classes=3)
+    label = (truth["label"] + (torch.arange(30) % 5 == 0)) % 3
+    batch = {"image": truth["image"], "label": label, "index": truth["index"]}
+    samples = [{key: values[i] for key, values in batch.items()} for i in range(30)]
+    noisy: DataLoader[dict[str, Tensor]] = DataLoader(samples, 10)  # type: ignore[arg-type]
+    trainer.fit(task, _loader(30, 3), noisy)
+    temperature = task.temperature.item()
+    assert temperature > 1.2  # it learned from truths alone, and is more confident than right of the others
+    with torch.no_grad():
+        logits = task.eval()(batch["image"])
+    around = [F.cross_entropy(logits / (temperature * by), batch["label"]).item() for by in (0.9, 1.0, 1.1)]
+    assert around[1] < min(around[0], around[2])
+    path = tmp_path / "a.ckpt"
+    trainer.save_checkpoint(path)
+    again = ClassificationTask.load_from_checkpoint(path).eval()
+    assert again.temperature.item() == temperature
+    assert torch.equal(again.probabilities(batch["image"]), (logits / temperature).softmax(1))
+    (scores,) = _trainer(tmp_path).validate(again, noisy, verbose=False)
+    assert scores["val/calibration_error_scaled"] < scores["val/calibration_error"]
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "focal"])
+def test_classification__learns_by_other_losses(tmp_path: Path, loss: str) -> None:
+    task = _task(optimizer=partial(AdamW, lr=0.01), loss=loss)
+    trainer = _trainer(tmp_path, max_epochs=15)
+    trainer.fit(task, _loader(12, 3), _loader(12, 3))
+    assert trainer.callback_metrics["val/accuracy"].item() == 1.0

@@ -4,15 +4,16 @@ from typing import Any
 import pytest
 import torch
 from torch.optim import SGD
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
-from resvision.tasks import WarmupCosine
+from resvision.tasks import DropAtSteps, WarmupCosine
 
 
 def _optimizer(lr: float = 2.0) -> SGD:
     return SGD(torch.nn.Linear(1, 1).parameters(), lr=lr)
 
 
-def _rates(schedule: WarmupCosine, steps: int) -> list[float]:
+def _rates(schedule: LRScheduler, steps: int) -> list[float]:
     rates = []
     for _ in range(steps):
         rates.append(float(schedule.optimizer.param_groups[0]["lr"]))
@@ -72,3 +73,33 @@ def test_warmup_cosine__says_that_it_does_not_know_the_length() -> None:
 def test_warmup_cosine__refuses_a_warmup_that_is_no_part(warmup: float) -> None:
     with pytest.raises(ValueError, match=f"from 0 to below 1, got {warmup}"):
         WarmupCosine(_optimizer(), total_steps=10, warmup=warmup)
+
+
+def test_drop_at_steps__is_torchs_multi_step() -> None:
+    ours, torchs = SGD([torch.zeros(1)], lr=0.5), SGD([torch.zeros(1)], lr=0.5)
+    expected = _rates(MultiStepLR(torchs, [3, 5]), 7)
+    assert _rates(DropAtSteps(ours, steps=[3, 5]), 7) == pytest.approx(expected)
+
+
+def test_drop_at_steps__goes_on_from_its_state() -> None:
+    optimizer = SGD([torch.zeros(1)], lr=0.5)
+    schedule = DropAtSteps(optimizer, steps=[2], factor=0.5)
+    for _ in range(2):
+        optimizer.step()
+        schedule.step()
+    other = SGD([torch.zeros(1)], lr=0.5)
+    again = DropAtSteps(other, steps=[2], factor=0.5)
+    other.load_state_dict(optimizer.state_dict())
+    again.load_state_dict(schedule.state_dict())
+    other.step()
+    again.step()
+    assert other.param_groups[0]["lr"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"steps": [5, 3]}, "each larger than the one before"), ({"steps": [3], "factor": 1.0}, "between 0 and 1")],
+)
+def test_drop_at_steps__refuses_what_cannot_be(arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DropAtSteps(SGD([torch.zeros(1)], lr=0.5), **arguments)

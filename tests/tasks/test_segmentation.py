@@ -221,7 +221,7 @@ def test_segmentation__lets_a_plateau_watch_what_its_mode_can_improve(
 
 def test_parameter_groups__decay_neither_norms_nor_biases() -> None:
     task = _task()
-    decay, rest = parameter_groups(task)
+    decay, rest = parameter_groups(task.parameters())
     names = {parameter: name for name, parameter in task.named_parameters()}
     assert rest["weight_decay"] == 0.0
     assert "weight_decay" not in decay

@@ -1,0 +1,112 @@
+"""A moving average of the weights, which is what is scored and kept."""
+
+from typing import Any, final
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+__all__ = ["WeightEMA"]
+
+#: Key of a checkpoint below which the weights are kept that training goes on with.
+_CURRENT = "current_state_dict"
+
+
+@final
+class WeightEMA(Callback):
+    """Averages the weights, and the statistics of batch norms, exponentially over the steps.
+
+    Validation sees the average, so the best checkpoint is the one whose average is the best; `state_dict` of a
+    checkpoint is the average, and the weights to go on with stand beside it. After the training the model has the
+    average.
+
+    The decay begins small, min(decay, (1 + t) / (10 + t)) after t steps, as in TensorFlow's `ExponentialMovingAverage`:
+    at a constant 0.999 a run of 300 steps would end with three quarters of the random numbers it began with.
+
+    Args:
+        decay: Share of the average that a step keeps, from 0 to below 1.
+
+    Raises:
+        ValueError: `decay` is out of range.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay must be from 0 to below 1, got {decay}")
+        self.decay = decay
+        self._updates = 0
+        # The average; the current weights while the model has the average.
+        self._stored: dict[str, Tensor] = {}
+        self._has_average = False
+        self._step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin with the weights as they are, unless a checkpoint had an average."""
+        if self._has_average:
+            self._swap(pl_module)
+        state = pl_module.state_dict()
+        self._stored = {
+            name: self._stored.get(name, value).to(value.device, copy=True) for name, value in state.items()
+        }
+        self._step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take the weights of a step into the average; while gradients accumulate there is no step."""
+        if trainer.global_step == self._step:
+            return
+        self._step = trainer.global_step
+        decay = min(self.decay, (1 + self._updates) / (10 + self._updates))
+        self._updates += 1
+        for name, value in pl_module.state_dict().items():
+            if value.is_floating_point():
+                self._stored[name].lerp_(value, 1 - decay)
+            else:
+                self._stored[name].copy_(value)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the average be scored."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._swap(pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on with the current weights."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._swap(pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the average in the model."""
+        self._swap(pl_module)
+
+    @torch.no_grad()
+    def _swap(self, pl_module: LightningModule) -> None:
+        for name, value in pl_module.state_dict().items():
+            kept = value.clone()
+            value.copy_(self._stored[name])
+            self._stored[name] = kept
+        self._has_average = not self._has_average
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Put the average into `state_dict`, and what training goes on with beside it."""
+        if not self._stored:
+            return
+        if self._has_average:
+            checkpoint[_CURRENT] = self._stored
+        else:
+            checkpoint[_CURRENT], checkpoint["state_dict"] = checkpoint["state_dict"], self._stored
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Go on with the weights of the checkpoint, and with its average."""
+        if trainer.state.fn == "fit" and _CURRENT in checkpoint:
+            self._stored = dict(checkpoint["state_dict"])
+            self._has_average = False
+            pl_module.load_state_dict(checkpoint[_CURRENT])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of steps in the average."""
+        return {"updates": self._updates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting the steps in the average."""
+        self._updates = state_dict["updates"]

@@ -1,0 +1,90 @@
+"""Reading what other people's annotation files hold, with distrust."""
+
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from resvision.data.errors import DataError
+from resvision.data.reading import IMAGE_SUFFIXES
+
+__all__ = ["box_of", "find_pictures", "first_few", "inside", "read_small"]
+
+#: Files that an error names before it only counts.
+_SHOWN: Final = 3
+
+
+def box_of(values: Sequence[Any], where: str) -> tuple[float, float, float, float]:
+    """Return four numbers of a box, each finite.
+
+    Args:
+        values: What the annotations hold.
+        where: What an error calls the box.
+
+    Raises:
+        DataError: Not four numbers, or one of them is not finite.
+    """
+    try:
+        first, second, third, fourth = (float(value) for value in values)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{where}: the box is {_short(values)}; it has four numbers") from None
+    if not (isfinite(first) and isfinite(second) and isfinite(third) and isfinite(fourth)):
+        raise DataError(f"{where}: the box is {_short(values)}; its numbers must be finite")
+    return first, second, third, fourth
+
+
+def inside(folder: Path, name: str, where: str) -> tuple[str, Path]:
+    """Return the name of a file with `/` throughout, and its path below a folder.
+
+    Args:
+        folder: What the name is relative to.
+        name: What the annotations say; a backslash divides folders as well.
+        where: What an error calls the annotation.
+
+    Raises:
+        DataError: No name, or one that leads out of the folder.
+    """
+    pure = PurePosixPath(name.replace("\\", "/"))
+    if not pure.name or pure.is_absolute() or ".." in pure.parts or "\0" in name:
+        raise DataError(
+            f"{where}: the file name {name!r} is none below {folder}; name pictures relative to that folder"
+        )
+    return pure.as_posix(), folder / pure
+
+
+def find_pictures(folder: Path) -> list[str]:
+    """Return the pictures below a folder, relative to it and with `/`, by name."""
+    found = []
+    for path in folder.rglob("*"):
+        relative = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file():
+            found.append(relative.as_posix())
+    return sorted(found)
+
+
+def read_small(path: Path, most: int) -> bytes:
+    """Return what the annotations of one picture hold.
+
+    Raises:
+        DataError: It cannot be read, or holds more than `most` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if len(data) > most:
+        raise DataError(f"{path}: more than {most // 2**20} MiB of annotations for one picture; check it")
+    return data
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Return the first names, for an error that cannot show them all."""
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def _short(values: object) -> str:
+    """Return what a file holds in the place of a box, without pages of it."""
+    text = repr(values)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,281 @@
+"""YOLO's annotations: a `data.yaml`, and a text file for each picture, read and written without torch."""
+
+from collections.abc import Iterable, Sequence
+from math import isfinite, nan
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, final
+
+import numpy as np
+import yaml
+
+from resvision.data.annotation_files import find_pictures, first_few, inside, read_small
+from resvision.data.detection_records import Annotations, DetectionFolder, Draft, Flag
+from resvision.data.errors import DataError
+from resvision.data.reading import IMAGE_SUFFIXES
+from resvision.data.splits import SPLITS, Split
+
+__all__ = ["YoloFolder", "write_data_yaml", "write_yolo"]
+
+#: What a split is called in `data.yaml`.
+_KEYS: Final[dict[Split, tuple[str, ...]]] = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
+#: A centre further out than this part of a picture is none that was rounded.
+_SLACK: Final = 0.01
+#: Most bytes of the label file of a picture.
+_MOST_BYTES: Final = 64 * 2**20
+#: Written by a labelling tool beside the label files.
+_NO_LABELS: Final = "classes.txt"
+#: Digits of a part of the picture that are written: enough for a millionth of a pixel.
+_DIGITS: Final = 12
+
+
+@final
+class YoloFolder(DetectionFolder):
+    """A data set with a text file for each picture, in which each line is a box.
+
+    `data.yaml` names the classes, and for each split a folder of pictures, several, or text files that list pictures.
+    Label files lie where `images` in the path of a picture is replaced with `labels`, or beside the picture. A line
+    holds the number of the class, the centre, the width and the height of the box in parts of the picture; or the class
+    and the corners of an outline, whose box is taken. A picture without a label file has no objects.
+
+    Args:
+        root: Folder of the data set.
+        data_yaml: File below the root that describes it.
+
+    Raises:
+        DataError: No such file, or one that is not understood; a folder that is not there or lies outside the root.
+    """
+
+    def __init__(self, root: Path, data_yaml: str = "data.yaml") -> None:
+        if not root.is_dir():
+            raise DataError(f"{root}: there is no such folder; set root to the folder of the data set")
+        self.root = root
+        _, self._yaml = inside(root, data_yaml, "data_yaml")
+        said = _load(self._yaml)
+        self.class_names = _names(said, self._yaml)
+        self._base = _base(root, said.get("path"))
+        given: dict[Split, Any] = {
+            split: next((said[key] for key in keys if said.get(key)), []) for split, keys in _KEYS.items()
+        }
+        self._places = {
+            split: [_place(root, self._base, place, f"{self._yaml}: {split}") for place in _as_list(places)]
+            for split, places in given.items()
+            if places
+        }
+        if "train" not in self._places:
+            raise DataError(f"{self._yaml}: there is no train; name the folder of the training pictures")
+        self.splits = tuple(split for split in SPLITS if split in self._places)
+
+    def read(self, split: Split) -> Annotations:
+        """Read the label files of a split and check its pictures."""
+        draft = Draft(relative=True)
+        found, unlabelled = False, []
+        places = self._places[split]
+        for place in places:
+            pictures = self._pictures(place, alone=len(places) == 1, draft=draft)
+            for name, path in pictures:
+                label_file = _label_file(self.root, path)
+                picture = draft.picture(name, path, str(label_file))
+                if label_file.is_file():
+                    self._add(draft, picture, label_file)
+                    found = True
+                else:
+                    unlabelled.append((path, label_file))
+        if unlabelled and not found:
+            path, label_file = unlabelled[0]
+            raise DataError(f"{path}: neither it nor any other picture of {split} has a label file, here {label_file}")
+        if unlabelled:
+            where = str(unlabelled[0][0])
+            draft.repairs.add("pictures without a label file, taken as without objects", where, len(unlabelled))
+        return draft.finish(f"{self._yaml}, {split}")
+
+    def _pictures(self, place: Path, *, alone: bool, draft: Draft) -> list[tuple[str, Path]]:
+        """Return the pictures of a folder or of a list, by name and file."""
+        if place.is_dir():
+            names = find_pictures(place)
+            if not names:
+                raise DataError(f"{place}: there are no pictures ({' '.join(sorted(IMAGE_SUFFIXES))})")
+            _check_labels(self.root, place, names)
+            folder = place if alone else self._base
+            return [((place / name).relative_to(folder).as_posix(), place / name) for name in names]
+        pictures: dict[str, Path] = {}
+        for number, line in enumerate(_lines(place)):
+            where = f"{place}: entry {number}"
+            # Lists name pictures from their own folder or from that of the data set.
+            name, path = min((inside(folder, line, where) for folder in (place.parent, self._base)), key=_is_missing)
+            if name in pictures:
+                draft.repairs.add("pictures listed twice, taken once", where)
+            pictures[name] = path
+        return list(pictures.items())
+
+    def _add(self, draft: Draft, picture: int, path: Path) -> None:
+        """Add the boxes of a label file."""
+        for number, line in enumerate(_lines(path)):
+            where = f"{path}: box {number}"
+            first, *rest = line.split()
+            label = _number(first, where)
+            if not label.is_integer() or not 0 <= label < len(self.class_names):
+                last = len(self.class_names) - 1
+                raise DataError(f"{where}: class {first}; {self._yaml.name} names the classes from 0 to {last}")
+            draft.box(picture, _corners([_number(word, where) for word in rest], where), int(label))
+
+
+def _corners(values: Sequence[float], where: str) -> tuple[float, float, float, float]:
+    """Return xyxy, in parts of the picture, of a centre with width and height or of an outline."""
+    wrong = [value for value in values if not -_SLACK <= value <= 1 + _SLACK]
+    if len(values) == 4:
+        x, y, width, height = values
+        wrong = [value for value in wrong if value > 1 or value in (x, y)]  # a negative size is dropped with those of 0
+        corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    elif len(values) >= 6 and len(values) % 2 == 0:
+        xs, ys = values[::2], values[1::2]
+        corners = (min(xs), min(ys), max(xs), max(ys))
+    else:
+        raise DataError(f"{where}: {len(values) + 1} numbers; there are five: class, centre x and y, width, height")
+    if wrong:
+        raise DataError(
+            f"{where}: {wrong[0]:g} is no part of a picture, from 0 to 1; divide pixels by its width and height"
+        )
+    return corners
+
+
+def _number(word: str, where: str) -> float:
+    try:
+        number = float(word)
+    except ValueError:
+        number = nan
+    if not isfinite(number):
+        raise DataError(f"{where}: {word!r:.40} is no number")
+    return number
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a text file that are not empty."""
+    try:
+        text = read_small(path, _MOST_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file that can be read: {error}") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _label_file(root: Path, picture: Path) -> Path:
+    """Return the label file of a picture: below `labels` in the place of `images`, or beside it."""
+    beside = picture.with_suffix(".txt")
+    parts = list(beside.relative_to(root).parts)
+    if "images" not in parts[:-1]:
+        return beside
+    last = len(parts) - 2 - parts[-2::-1].index("images")
+    elsewhere = root.joinpath(*parts[:last], "labels", *parts[last + 1 :])
+    return beside if beside.is_file() and not elsewhere.is_file() else elsewhere
+
+
+def _check_labels(root: Path, folder: Path, names: Iterable[str]) -> None:
+    """Check that a folder of label files has none without a picture."""
+    labels = _label_file(root, folder / "x.jpg").parent
+    if labels == folder or not labels.is_dir():  # beside the pictures there may be other texts
+        return
+    there = {
+        path.relative_to(labels).with_suffix("").as_posix() for path in labels.rglob("*.txt") if path.name != _NO_LABELS
+    }
+    alone = sorted(there - {str(PurePosixPath(name).with_suffix("")) for name in names})
+    if alone:
+        raise DataError(
+            f"{labels}: {len(alone)} label files have no picture in {folder}: {first_few(alone)}; add the pictures "
+            "under these names, letter for letter, or remove the files"
+        )
+
+
+def _is_missing(named: tuple[str, Path]) -> bool:
+    return not named[1].is_file()
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; it names the classes and the folders of the pictures")
+    data = read_small(path, _MOST_BYTES)
+    try:
+        said = yaml.safe_load(data)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a YAML file that can be read: {' '.join(str(error).split())}") from None
+    if not isinstance(said, dict):
+        raise DataError(f"{path}: it must name the classes (names) and the folders of the pictures (train, val)")
+    return said
+
+
+def _names(said: dict[str, Any], path: Path) -> tuple[str, ...]:
+    names, count = said.get("names"), said.get("nc")
+    if isinstance(names, dict):
+        missing = [number for number in range(len(names)) if number not in names]
+        if missing:
+            raise DataError(
+                f"{path}: names has no {missing[0]}; its numbers go from 0 to {len(names) - 1} without a gap"
+            )
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
+        raise DataError(f"{path}: names must list the classes, as in names: [cat, dog]")
+    if isinstance(count, int) and count != len(names):
+        raise DataError(f"{path}: nc is {count}, and names has {len(names)} classes; make them agree")
+    found = tuple(map(str, names))
+    for name in found:
+        if found.count(name) > 1:
+            raise DataError(f"{path}: names holds {name!r} twice")
+    return found
+
+
+def _base(root: Path, path: Any) -> Path:
+    """Return the folder that places are relative to: `path` where it lies below the root, else the root.
+
+    On other machines than the author's `path` leads anywhere; the root was named by the user.
+    """
+    if not isinstance(path, str) or path in ("", "."):
+        return root
+    pure = PurePosixPath(path.replace("\\", "/"))
+    is_below = not pure.is_absolute() and ".." not in pure.parts and (root / pure).is_dir()
+    return root / pure if is_below else root
+
+
+def _as_list(places: Any) -> list[Any]:
+    return places if isinstance(places, list) else [places]
+
+
+def _place(root: Path, base: Path, place: Any, where: str) -> Path:
+    """Return the folder or the list of pictures that `data.yaml` names."""
+    if not isinstance(place, str):
+        raise DataError(f"{where} is {place!r:.60}; name a folder of pictures")
+    if place in (".", "./"):
+        return base
+    # Much data comes with `../train/images`, meant from a folder beside the pictures.
+    _, path = inside(base, place.removeprefix("../"), where)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such folder; {where} is {place!r}, below {base}")
+    return path
+
+
+def write_yolo(root: Path, split: Split, annotations: Annotations) -> None:
+    """Write a label file for each picture, below `labels/<split>`.
+
+    Boxes around crowds are left out, as there is no word for them; so are marks such as `difficult`.
+
+    Args:
+        root: Folder of the data set.
+        split: The split.
+        annotations: The pictures and their boxes.
+    """
+    for index, name in enumerate(annotations.names):
+        rows = annotations.of(index)
+        height, width = annotations.sizes[index].tolist()
+        boxes = annotations.boxes[rows] / [width, height, width, height]
+        table = np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]])
+        chosen = annotations.flags[rows] & Flag.CROWD == 0
+        lines = [
+            f"{label} {' '.join(f'{value:.{_DIGITS}g}' for value in row)}\n"
+            for label, row in zip(annotations.labels[rows][chosen].tolist(), table[chosen].tolist(), strict=True)
+        ]
+        path = root / "labels" / split / PurePosixPath(name).with_suffix(".txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(lines), encoding="utf-8")
+
+
+def write_data_yaml(root: Path, splits: Iterable[Split], class_names: Sequence[str]) -> None:
+    """Write the `data.yaml` of a data set with the pictures of each split in `images/<split>`."""
+    said = {split: f"images/{split}" for split in splits} | {"nc": len(class_names), "names": list(class_names)}
+    (root / "data.yaml").write_text(yaml.safe_dump(said, sort_keys=False, allow_unicode=True), encoding="utf-8")

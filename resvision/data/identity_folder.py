@@ -1,0 +1,129 @@
+"""Pictures in folders of identities, such as people, of which some are kept for verification."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal, final
+
+from numpy.typing import NDArray
+
+from resvision.data.base import Split, VisionDataModule
+from resvision.data.classification import ClassificationDataset, ClassificationSource
+from resvision.data.errors import DataError
+from resvision.data.reading import IMAGE_SUFFIXES, read_image
+from resvision.data.transforms import Augmentation, ClassificationTransform
+
+__all__ = ["IdentityFolder"]
+
+
+@final
+class IdentityFolder(VisionDataModule):
+    """Pictures of identities that are told apart in training, and of others to verify on.
+
+    Every folder below `root` that holds pictures is an identity, wherever it lies.
+
+    Args:
+        root: Folder of the data set.
+        val: Names of the identities to validate on, or patterns such as `person_9*`; they are not trained on.
+        test: The same for the test.
+        image_size: Height and width in pixels at which the model sees pictures.
+        in_channels: 3 for RGB, 1 for grey.
+        augmentation: A named strength, or a list of albumentations' transforms.
+        batch_size: Pictures in a batch, of each process.
+        num_workers: Processes that load pictures; None takes none where the model itself runs on the CPU, and
+            otherwise as many as there are CPU cores to spare, up to 8.
+        seed: Seed of the order and of the augmentation.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        val: list[str],
+        test: list[str] | None = None,
+        image_size: int = 112,
+        in_channels: Literal[1, 3] = 3,
+        augmentation: Augmentation = "light",
+        batch_size: int = 32,
+        num_workers: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.root = Path(root)
+        self._pictures = _by_identity(self.root)
+        held: dict[Split, list[str]] = {
+            "val": _matching(self._pictures, val),
+            "test": _matching(self._pictures, test or []),
+        }
+        both = sorted(set(held["val"]) & set(held["test"]))
+        if both:
+            raise DataError(f"{self._pictures[both[0]][0].parent}: this identity is named in val and in test; keep one")
+        out = {name for names in held.values() for name in names}
+        self.identities: dict[Split, list[str]] = {
+            "train": [name for name in self._pictures if name not in out],
+            **held,
+        }
+        if len(self.identities["train"]) < 2:
+            raise DataError(
+                f"{root}: val and test leave {len(self.identities['train'])} identities to train on; name fewer"
+            )
+        super().__init__(
+            self.identities["train"], in_channels, batch_size=batch_size, num_workers=num_workers, seed=seed
+        )
+        self.channels = in_channels
+        self.image_size = image_size
+        self.transform = ClassificationTransform(augmentation, image_size)
+
+    def build(self, split: Split) -> ClassificationDataset:
+        """List the pictures of one split; its identities are numbered from 0."""
+        names = self.identities[split]
+        if not names:
+            raise DataError(f"{self.root}: no identities are named for the split {split}; set {split}")
+        pictures = [(path, label) for label, name in enumerate(names) for path in self._pictures[name]]
+        transform = self.transform if split == "train" else None
+        return ClassificationDataset(
+            _IdentitySource(pictures, self.channels), self.image_size, transform, seed=self.seed
+        )
+
+
+@final
+class _IdentitySource(ClassificationSource):
+    """Files with the numbers of their identities."""
+
+    def __init__(self, pictures: Sequence[tuple[Path, int]], channels: Literal[1, 3]) -> None:
+        self._pictures = pictures
+        self._channels = channels
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def read(self, index: int) -> tuple[NDArray[Any], int]:
+        path, label = self._pictures[index]
+        return read_image(path, self._channels), label
+
+    def name(self, index: int) -> str:
+        return str(self._pictures[index][0])
+
+
+def _by_identity(root: Path) -> dict[str, list[Path]]:
+    """Return the pictures of each identity, by name."""
+    if not root.is_dir():
+        raise DataError(f"{root}: there is no such folder; set root to the folder of the data set")
+    found: dict[str, list[Path]] = {}
+    for path in sorted(root.rglob("*")):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and path.parent != root:
+            others = found.setdefault(path.parent.name, [])
+            if others and others[0].parent != path.parent:
+                raise DataError(
+                    f"{path.parent}: {others[0].parent} has the same name; rename one, or put them together"
+                )
+            others.append(path)
+    if len(found) < 2:
+        raise DataError(f"{root}: there are pictures in {len(found)} folders; put those of each identity into its own")
+    return dict(sorted(found.items()))
+
+
+def _matching(names: dict[str, list[Path]], patterns: Sequence[str]) -> list[str]:
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise DataError(f"no identity is called {pattern}; there are {', '.join(list(names)[:8])}, ...")
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]

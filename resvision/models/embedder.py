@@ -1,0 +1,69 @@
+"""A backbone whose pictures become points on a sphere: like ones close together."""
+
+from typing import final
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from resvision.backbones import Backbone
+from resvision.heads import ArcFaceHead
+from resvision.layers import InputNormalization
+
+__all__ = ["Embedder"]
+
+
+@final
+class Embedder(nn.Module):
+    """Embed pictures, by what tells training classes apart: raw pixels in, unit vectors out.
+
+    An embedding is the coarsest feature, averaged over the picture and standardised by a batch norm (Luo et al. 2019,
+    arXiv:1903.07071, section 3.6). With weights that were trained on other pictures this alone is good for strangers; a
+    linear layer between, as in Deng et al. 2019, section 3.1, is learned from random numbers and wants many classes.
+
+    Args:
+        backbone: Encoder; its input statistics become the first layer.
+        num_classes: Classes, such as people, that are told apart while training.
+        embedding_size: Length of an embedding, with a linear layer to it; None is that of the feature, without one.
+        margin: Of `ArcFaceHead`, in radians.
+        scale: Of `ArcFaceHead`.
+        dropout: Share of the pooled channels that is dropped while training, from 0 to below 1.
+
+    Example:
+        >>> model = Embedder(create_backbone("resnet18"), num_classes=30)
+        >>> model(torch.zeros(1, 3, 112, 112, dtype=torch.uint8)).shape
+        torch.Size([1, 512])
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        embedding_size: int | None = None,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.normalization = InputNormalization(backbone.input_statistics)
+        self.backbone = backbone
+        self._feature, spec = list(backbone.feature_specs.items())[-1]
+        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        if embedding_size is not None:
+            layers.append(nn.Linear(spec.channels, embedding_size, bias=False))
+        size = embedding_size or spec.channels
+        self.embedding = nn.Sequential(*layers, nn.BatchNorm1d(size))
+        self.head = ArcFaceHead(size, num_classes, margin=margin, scale=scale)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to unit vectors (N, embedding_size), in fp32.
+
+        The product of two is the cosine of the angle between them: 1 for the same, about 0 for strangers.
+        """
+        feature = self.backbone(self.normalization(images))[self._feature]
+        return F.normalize(self.embedding(feature.mean(dim=(2, 3))).float())
+
+    def logits(self, images: Tensor, label: Tensor) -> Tensor:
+        """Map pixels and classes (N,) to the scores (N, num_classes) to train by."""
+        logits: Tensor = self.head(self(images), label)
+        return logits

@@ -1,0 +1,34 @@
+"""Everything that was said in an evaluation, for scores that need to see it at once."""
+
+from typing import final
+
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+__all__ = ["Answers"]
+
+
+@final
+class Answers(Metric):
+    """Keeps what was said and what is true, picture by picture, over all processes."""
+
+    is_differentiable = False
+    full_state_update = False
+
+    said: list[Tensor]
+    truth: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("said", default=[], dist_reduce_fx="cat")
+        self.add_state("truth", default=[], dist_reduce_fx="cat")
+
+    def update(self, said: Tensor, truth: Tensor) -> None:
+        """Keep those of a batch, (N, ...) each."""
+        self.said.append(said.detach())
+        self.truth.append(truth)
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return all that was said and all that is true since the last reset."""
+        return dim_zero_cat(self.said), dim_zero_cat(self.truth)

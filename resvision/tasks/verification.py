@@ -1,0 +1,188 @@
+"""Whether two pictures show the same: people who were not there in training."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Literal, NamedTuple, final
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.nn import functional as F
+
+from resvision.backbones import create_backbone
+from resvision.batch import ClassificationBatch
+from resvision.models import Embedder
+from resvision.tasks.answers import Answers
+from resvision.tasks.base import VisionTask
+from resvision.tasks.finetuning import FineTune
+from resvision.tasks.schedules import WarmupCosine
+
+__all__ = ["VerificationScores", "VerificationTask"]
+
+#: False accept rates at which the true accept rate is reported.
+_FALSE_ACCEPT_RATES: Final = (0.01, 0.001)
+
+
+class VerificationScores(NamedTuple):
+    """How well a similarity tells pairs of the same from pairs of different ones.
+
+    Attributes:
+        roc_auc: Part of the comparisons of a same with a different pair in which the same one is more similar; ties
+            count half.
+        threshold: Similarity from which to say "the same" for the best accuracy.
+        accuracy: Mean of the parts of the same and of the different pairs that are told right by a threshold: the
+            accuracy on as many pairs of each kind.
+        true_accept_rates: Part of the same pairs that is accepted where at most 1 %, and where at most 0.1 %, of the
+            different ones are.
+    """
+
+    roc_auc: float
+    threshold: float
+    accuracy: float
+    true_accept_rates: tuple[float, ...]
+
+    @staticmethod
+    def of(same: Tensor, different: Tensor, threshold: float | None = None) -> "VerificationScores":
+        """Score similarities of pairs, any number of each kind; at a threshold, or at the best one.
+
+        Raises:
+            ValueError: There is no pair of one of the kinds.
+        """
+        if not len(same) or not len(different):
+            raise ValueError(
+                f"verification needs pairs of the same and of different ones, got {len(same)} and {len(different)}; "
+                "the split must have two classes or more, one of them with two pictures or more"
+            )
+        same, different = same.double().sort().values, different.double().sort().values
+        below = torch.searchsorted(different, same) + torch.searchsorted(different, same, right=True)
+        roc_auc = below.double().mean().item() / (2 * len(different))
+        if threshold is None:
+            # Between two neighbouring similarities nothing changes, so those of the same pairs are all candidates.
+            accepted = 1 - torch.arange(len(same), dtype=torch.float64) / len(same)
+            refused = torch.searchsorted(different, same).double() / len(different)
+            threshold = same[(accepted + refused).argmax()].item()
+        accuracy = 0.5 * ((same >= threshold).double().mean() + (different < threshold).double().mean()).item()
+        rates = []
+        for rate in _FALSE_ACCEPT_RATES:
+            # More similar than all different pairs but this many.
+            limit = different[len(different) - 1 - int(rate * len(different))]
+            rates.append((same > limit).double().mean().item())
+        return VerificationScores(roc_auc, threshold, accuracy, tuple(rates))
+
+
+@final
+class VerificationTask(VisionTask):
+    """Train embeddings by ArcFace, and score them by verification on all pairs of a split.
+
+    Training tells the classes of the training split apart (Deng et al. 2019, arXiv:1801.07698). The other splits have
+    other classes, such as people that training has not seen: any two pictures of them are compared.
+
+    Logs, under `val/` and `test/`: `roc_auc`, `accuracy`, `tar_at_far_0.01` and `tar_at_far_0.001`. The threshold of
+    the accuracy is the best one of the last validation in training, which the checkpoint keeps.
+
+    Args:
+        class_names: Names of the training classes, in the order of their numbers; at least 2.
+        backbone: Encoder, by its name in the registry.
+        weights: Pretrained weights of the encoder: a file, `timm/<tag>` or `torchvision/<name>`. Read once: a
+            checkpoint of the task holds the trained ones and does not ask for these again.
+        backbone_options: Further options of the backbone, by name.
+        in_channels: Channels of the pictures.
+        finetune: How to carry the weights over to these pictures: a preset, `head`, `gradual` or `full`, or a preset
+            with changes to its settings; None trains all parts alike. See `FineTuning`.
+        embedding_size: Length of an embedding, with a linear layer to it, which wants many classes; None is that of the
+            backbone's coarsest feature.
+        margin: Angle by which the embeddings of a class must be closer to it than the scores would ask for, in radians.
+        scale: What the cosines are multiplied by before the softmax; fewer classes want less.
+        dropout: Share of the pooled channels that is dropped while training, from 0 to below 1.
+        optimizer: Builds the optimiser from parameter groups.
+        scheduler: Builds the schedule from the optimiser; None keeps the learning rate.
+
+    Raises:
+        ValueError: Fewer than 2 classes, a repeated class name, an unknown backbone, option or set of weights, or a
+            number out of range.
+    """
+
+    monitor: ClassVar[str] = "val/roc_auc"
+    mode: ClassVar[Literal["min", "max"]] = "max"
+
+    model: Embedder
+    threshold: Tensor
+
+    def __init__(
+        self,
+        class_names: list[str],
+        *,
+        backbone: str = "resnet18",
+        weights: str | None = None,
+        backbone_options: dict[str, Any] | None = None,
+        in_channels: int = 3,
+        finetune: FineTune = None,
+        embedding_size: int | None = None,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        dropout: float = 0.0,
+        optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, fused=True),
+        scheduler: LRSchedulerCallable | None = WarmupCosine,
+    ) -> None:
+        super().__init__(class_names, optimizer=optimizer, scheduler=scheduler, finetune=finetune)
+        self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
+        if len(class_names) < 2:
+            raise ValueError(f"training tells 2 or more classes apart, got {len(class_names)}")
+        encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
+        self.input_statistics = encoder.input_statistics
+        self.model = Embedder(
+            encoder, len(class_names), embedding_size=embedding_size, margin=margin, scale=scale, dropout=dropout
+        )
+        # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
+        self.model.to(memory_format=torch.channels_last)
+        self.register_buffer("threshold", torch.zeros(()))
+        self.answers = Answers()
+        self._last_scores: VerificationScores | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to unit vectors (N, embedding_size)."""
+        embeddings: Tensor = self.model(images)
+        return embeddings
+
+    def training_loss(self, batch: ClassificationBatch) -> Tensor:
+        """Return the cross-entropy with the margin."""
+        return F.cross_entropy(self.model.logits(batch["image"], batch["label"]), batch["label"])
+
+    def reset_evaluation(self) -> None:
+        """Forget the last evaluation."""
+        self.answers.reset()
+
+    def evaluate(self, batch: ClassificationBatch) -> None:
+        """Keep the embeddings of a batch."""
+        self.answers.update(self(batch["image"]), batch["label"])
+
+    def scores(self) -> Mapping[str, float]:
+        """Return the scores of all pairs of what was kept."""
+        # The sanity check sees two batches, which may be of one person.
+        if self._trainer is not None and self.trainer.sanity_checking:
+            return {}
+        embeddings, label = self.answers.compute()
+        first, second = torch.triu_indices(len(label), len(label), offset=1, device=label.device)
+        similarity, same = (embeddings @ embeddings.T)[first, second], label[first] == label[second]
+        fitting = self._trainer is not None and self.trainer.state.fn == "fit"
+        threshold = None if fitting else self.threshold.item()
+        scores = VerificationScores.of(similarity[same].cpu(), similarity[~same].cpu(), threshold)
+        if fitting:
+            self.threshold.fill_(scores.threshold)
+        self._last_scores = scores
+        rates = zip(_FALSE_ACCEPT_RATES, scores.true_accept_rates, strict=True)
+        return {
+            "roc_auc": scores.roc_auc,
+            "accuracy": scores.accuracy,
+            **{f"tar_at_far_{rate:g}": value for rate, value in rates},
+        }
+
+    def report(self) -> str:
+        """Return a table of the last evaluation."""
+        scores = self._last_scores
+        if scores is None:
+            return "nothing was evaluated yet"
+        rows = [("ROC AUC", scores.roc_auc), (f"accuracy at a cosine of {scores.threshold:.3f}", scores.accuracy)]
+        rates = zip(_FALSE_ACCEPT_RATES, scores.true_accept_rates, strict=True)
+        rows += [(f"true accept rate at a false accept rate of {rate:g}", value) for rate, value in rates]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:{width}}  {value:6.3f}" for name, value in rows)

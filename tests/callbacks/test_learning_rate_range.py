@@ -1,0 +1,73 @@
+"""A loss whose steepest fall and divergence are known."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+from torch.utils.data import DataLoader
+
+from resvision.backbones import create_backbone
+from resvision.callbacks import LearningRateRange
+from resvision.tasks import ClassificationTask
+from tests.tasks.test_classification import NAMES, _loader
+from tests.tasks.test_segmentation import _trainer
+
+
+class Bowl(LightningModule):
+    """The square of a weight: a step of less than 1 makes it smaller, of more larger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self.weight.square().sum()
+
+    def configure_optimizers(self) -> Optimizer:
+        return SGD(self.parameters(), lr=1.0)
+
+
+def _run(module: LightningModule, test: LearningRateRange, folder: Path, loader: Any) -> None:
+    _trainer(folder, max_epochs=-1, max_steps=test.steps, callbacks=[test], limit_val_batches=0).fit(module, loader)
+
+
+def test_range__rises_finds_the_fall_and_stops_where_the_loss_runs_away(tmp_path: Path) -> None:
+    test = LearningRateRange(steps=60, lowest=1e-4, highest=10.0)
+    _run(Bowl(), test, tmp_path, DataLoader([0] * 100))  # type: ignore[arg-type]
+    assert test.rates[0] == pytest.approx(1e-4)
+    assert test.rates[1] / test.rates[0] == pytest.approx((10 / 1e-4) ** (1 / 59))
+    assert 1.0 < test.rates[-1] < 10.0
+    assert len(test.losses) == len(test.rates) < 60
+    assert 0.01 < test.suggestion() < 1.0
+
+
+def test_range__keeps_the_ratios_of_fine_tuning(tmp_path: Path) -> None:
+    weights = tmp_path / "toy.pth"
+    torch.save(create_backbone("toy").state_dict(), weights)
+    finetune: Any = {"preset": "full", "backbone_lr": 0.1, "stage_lr_decay": 1.0}
+    task = ClassificationTask(
+        NAMES, backbone="toy", weights=str(weights), finetune=finetune, optimizer=partial(SGD, lr=0.5), scheduler=None
+    )
+    test = LearningRateRange(steps=10, highest=0.01)
+    trainer = _trainer(tmp_path, max_epochs=-1, max_steps=10, callbacks=[test], limit_val_batches=0)
+    trainer.fit(task, _loader(12, 3), _loader())
+    rates = {group["name"]: group["lr"] for group in trainer.optimizers[0].param_groups}
+    assert rates["head"] == pytest.approx(0.01)
+    assert rates["stem"] == pytest.approx(0.001)
+
+
+def test_suggestion__needs_a_fall() -> None:
+    test = LearningRateRange(steps=10)
+    test.rates, test.losses = [float(n) for n in range(1, 11)], [float(n) for n in range(10)]
+    with pytest.raises(ValueError, match="the loss fell at no learning rate"):
+        test.suggestion()
+
+
+def test_range__refuses_what_cannot_be() -> None:
+    with pytest.raises(ValueError, match="10 steps or more"):
+        LearningRateRange(steps=5)

@@ -1,0 +1,113 @@
+"""The average against a hand computation, and a run that stops and goes on."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+from torch.optim import SGD
+
+from resvision.callbacks import WeightEMA
+from resvision.tasks import ClassificationTask
+from tests.tasks.test_classification import NAMES, _loader
+from tests.tasks.test_segmentation import _trainer
+
+
+class Weights(Callback):
+    """Keeps the weights after each step, and those that are validated."""
+
+    def __init__(self) -> None:
+        self.steps: list[Tensor] = []
+        self.validated: list[Tensor] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self.steps.append(_head(pl_module.state_dict()))
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.steps.append(_head(pl_module.state_dict()))
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if batch_idx == 0 and not trainer.sanity_checking:
+            self.validated.append(_head(pl_module.state_dict()))
+
+
+def _head(state: dict[str, Tensor]) -> Tensor:
+    return state["model.head.fc.weight"].clone()
+
+
+def _fit(folder: Path, *, resume: Path | None = None, decay: float = 0.4, **settings: Any) -> tuple[Weights, Trainer]:
+    torch.manual_seed(0 if resume is None else 9)
+    task = ClassificationTask(NAMES, backbone="toy", optimizer=partial(SGD, lr=0.5), scheduler=None)
+    weights = Weights()
+    save = ModelCheckpoint(folder / "saved", "{step}", every_n_train_steps=1, save_top_k=-1)
+    best = ModelCheckpoint(folder / "saved", "best", monitor="val/accuracy", mode="max")
+    callbacks = [WeightEMA(decay), weights, save, best]
+    trainer = _trainer(folder, callbacks=callbacks, enable_checkpointing=True, **({"max_epochs": 2} | settings))
+    trainer.fit(task, _loader(12, 3), _loader(12, 3), ckpt_path=resume, weights_only=True)
+    return weights, trainer
+
+
+def _averages(steps: list[Tensor], decay: float = 0.4) -> list[Tensor]:
+    found = [steps[0]]
+    for count, weight in enumerate(steps[1:]):
+        kept = min(decay, (1 + count) / (10 + count))
+        found.append(kept * found[-1] + (1 - kept) * weight)
+    return found
+
+
+def test_average__is_what_is_validated_and_kept(tmp_path: Path) -> None:
+    weights, trainer = _fit(tmp_path)
+    averages = _averages(weights.steps)  # of 3 steps in each of 2 epochs
+    for seen, step in zip(weights.validated, (3, 6), strict=True):
+        torch.testing.assert_close(seen, averages[step])
+        assert not torch.equal(seen, weights.steps[step])
+    torch.testing.assert_close(_head(trainer.lightning_module.state_dict()), averages[6])
+    saved = torch.load(tmp_path / "saved" / "step=4.ckpt", weights_only=True)
+    torch.testing.assert_close(_head(saved["state_dict"]), averages[4])
+    assert torch.equal(_head(saved["current_state_dict"]), weights.steps[4])
+
+
+def test_best_checkpoint__scores_what_was_logged(tmp_path: Path) -> None:
+    _, trainer = _fit(tmp_path)
+    best = trainer.checkpoint_callbacks[1]
+    assert isinstance(best, ModelCheckpoint)
+    assert best.best_model_score is not None
+    task = ClassificationTask.load_from_checkpoint(best.best_model_path)
+    (scores,) = _trainer(tmp_path).validate(task, _loader(12, 3), verbose=False)
+    assert scores["val/accuracy"] == pytest.approx(best.best_model_score.item())
+    temperature = torch.load(best.best_model_path, weights_only=True)["state_dict"]["temperature"]
+    assert temperature.item() != 1.0  # found for the average, and kept with it
+
+
+def test_run__that_stops_goes_on_with_weights_and_average(tmp_path: Path) -> None:
+    whole, trainer = _fit(tmp_path / "whole")
+    # After an epoch of 3 steps: from there Lightning by itself goes on with the same batches.
+    resumed, again = _fit(tmp_path / "resumed", resume=tmp_path / "whole" / "saved" / "step=3.ckpt")
+    for seen, expected in zip(resumed.steps, whole.steps[3:], strict=True):
+        assert torch.equal(seen, expected)
+    for key, value in trainer.lightning_module.state_dict().items():
+        assert torch.equal(value, again.lightning_module.state_dict()[key])
+
+
+def test_average__of_accumulated_gradients_counts_steps(tmp_path: Path) -> None:
+    weights, trainer = _fit(tmp_path, accumulate_grad_batches=3)
+    steps = [weights.steps[0], weights.steps[3], weights.steps[6]]
+    torch.testing.assert_close(_head(trainer.lightning_module.state_dict()), _averages(steps)[2])
+
+
+def test_average__is_not_there_outside_of_training(tmp_path: Path) -> None:
+    task = ClassificationTask(NAMES, backbone="toy")
+    before = _head(task.state_dict())
+    _trainer(tmp_path, callbacks=[WeightEMA()]).validate(task, _loader(), verbose=False)
+    assert torch.equal(_head(task.state_dict()), before)
+
+
+def test_average__refuses_a_decay_of_1() -> None:
+    with pytest.raises(ValueError, match="decay must be from 0 to below 1, got 1"):
+        WeightEMA(1.0)

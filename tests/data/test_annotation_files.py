@@ -1,0 +1,55 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resvision.data.annotation_files import box_of, find_pictures, first_few, inside, read_small
+from resvision.data.errors import DataError
+from tests.data.box_folders import draw
+
+
+def test_inside__takes_either_slash(tmp_path: Path) -> None:
+    assert inside(tmp_path, "a\\b.png", "x") == ("a/b.png", tmp_path / "a" / "b.png")
+    assert inside(tmp_path, "./a//b.png", "x") == ("a/b.png", tmp_path / "a" / "b.png")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "../a", "a/../../b", "a\\..\\..\\b", "/etc/passwd", "a\0b"])
+def test_inside__refuses_what_leads_out(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^x: the file name .* is none below"):
+        inside(tmp_path, name, "x")
+
+
+def test_find_pictures__looks_below_and_leaves_out_what_is_hidden(tmp_path: Path) -> None:
+    for name in ("b.png", "a/c.PNG", ".hidden.png", ".cache/d.png", "e.png/f.jpg"):
+        draw(tmp_path / name)
+    (tmp_path / "notes.txt").touch()
+    assert find_pictures(tmp_path) == ["a/c.PNG", "b.png", "e.png/f.jpg"]
+
+
+def test_read_small__stops_at_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"x" * 2**20)
+    assert len(read_small(path, 2**20)) == 2**20
+    path.write_bytes(b"x" * (2**20 + 1))
+    with pytest.raises(DataError, match=r"a\.txt: more than 1 MiB of annotations for one picture"):
+        read_small(path, 2**20)
+    with pytest.raises(DataError, match=r"none\.txt: cannot be read: No such file"):
+        read_small(tmp_path / "none.txt", 1)
+
+
+@pytest.mark.parametrize(
+    "values", [None, 3, "12", [1, 2, 3], [1, 2, 3, 4, 5], [1, 2, 3, "x"], [1, 2, 3, 10**400], [[1]] * 4]
+)
+def test_box_of__wants_four_numbers(values: Any) -> None:
+    with pytest.raises(DataError, match=r"^x: the box is .*; it has four numbers$") as caught:
+        box_of(values, "x")
+    assert len(str(caught.value)) < 130
+
+
+def test_box_of__takes_numbers_as_text() -> None:
+    assert box_of(["1", " 2.5 ", 3, 4.0], "x") == (1, 2.5, 3, 4)
+
+
+def test_first_few__counts_no_further_than_a_line() -> None:
+    assert first_few(["a", "b", "c"]) == "a, b, c"
+    assert first_few(["a", "b", "c", "d"]) == "a, b, c, ..."
