@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from resvision._version import __version__
 from resvision.layers import InputStatistics
+from resvision.tasks.changed_settings import apply_changes, optimizer_settings, scheduler_settings
 from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning
 from resvision.tasks.parameters import parameter_groups
 from resvision.tasks.schedules import DropAtSteps, WarmupCosine
@@ -77,6 +78,9 @@ class VisionTask(LightningModule, ABC):
         self._loss_count = 0
         self._logged_step = 0
         self._resumed_loss: tuple[Tensor | float, int, int] | None = None
+        # Settings of the optimiser and the schedule, and those of the run that is continued.
+        self._said: dict[str, Any] = {"optimizer": [], "scheduler": {}}
+        self._said_before: dict[str, Any] | None = None
 
     @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:
@@ -134,6 +138,12 @@ class VisionTask(LightningModule, ABC):
         if isinstance(self._loss_sum, Tensor):
             self._loss_sum = self._loss_sum.to(self.device)
         self._prepare_parts()
+        before, self._said_before = self._said_before, None
+        if before is not None:
+            schedulers = self.trainer.lr_scheduler_configs
+            apply_changes(
+                self.trainer.optimizers[0], schedulers[0].scheduler if schedulers else None, before, self._said
+            )
 
     def on_train_epoch_start(self) -> None:
         """Freeze what is frozen in this epoch."""
@@ -208,11 +218,13 @@ class VisionTask(LightningModule, ABC):
             optimizer = self._optimizer(FineTuner(self.model, self._finetuning).groups())
             for group in optimizer.param_groups:
                 group["lr"] *= group["lr_factor"]
+        self._said = {"optimizer": optimizer_settings(optimizer), "scheduler": {}}
         if self._scheduler is None:
             return optimizer
         scheduler = self._scheduler(optimizer)
         if isinstance(scheduler, WarmupCosine) and scheduler.total_steps is None:
             scheduler.run_for(self._total_steps())
+        self._said["scheduler"] = scheduler_settings(scheduler)
         if isinstance(scheduler, WarmupCosine | DropAtSteps):
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         if isinstance(scheduler, ReduceLROnPlateau):
@@ -260,6 +272,7 @@ class VisionTask(LightningModule, ABC):
             "task": type(self).__name__,
             "class_names": list(self.class_names),
             "image_size": None if self.image_size is None else list(self.image_size),
+            "said": self._said,
             "running_loss": (self._loss_sum, self._loss_count, self._logged_step),
             **self.description(),
         }
@@ -286,4 +299,4 @@ class VisionTask(LightningModule, ABC):
             height, width = said["image_size"]
             self.image_size = (height, width)
         if "running_loss" in said:
-            self._resumed_loss = said["running_loss"]
+            self._resumed_loss, self._said_before = said["running_loss"], said["said"]
