@@ -74,6 +74,7 @@ class VisionCLI(LightningCLI):
         self._request = request
         self._checkpoint = self._find_checkpoint()
         self._done = 0  # steps of the checkpoint
+        self._first_weights: str | None = None  # what the config of a run that goes on says of them
         # LightningCLI warns when it is given words while the process has some of its own: ours come from there.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
@@ -213,7 +214,8 @@ class VisionCLI(LightningCLI):
         if self._checkpoint is not None:
             # Its weights are those to use; the config keeps the name of the first ones, and nothing fetches them.
             settings = self.config[self._verb].model.init_args
-            self._first_weights, settings["weights"] = settings.get("weights"), None
+            if "weights" in settings:
+                self._first_weights, settings["weights"] = settings["weights"], None
         trainer = self.config[self._verb].trainer
         on_gpu = torch.cuda.is_available() and trainer.accelerator in ("auto", "gpu", "cuda")
         if trainer.precision is None and on_gpu and torch.cuda.is_bf16_supported():
@@ -270,7 +272,7 @@ class VisionCLI(LightningCLI):
 
     @rank_zero_only
     def _save_config(self, path: Path) -> None:
-        if self._checkpoint is not None:
+        if self._first_weights is not None:
             self.config[self._verb].model.init_args["weights"] = self._first_weights
         self._parser(self._verb).save(self.config[self._verb], path, skip_none=False, overwrite=True)
 

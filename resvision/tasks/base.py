@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
@@ -176,8 +177,12 @@ class VisionTask(LightningModule, ABC):
         self._loss_sum, self._loss_count = 0.0, 0
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last evaluation."""
+        """Forget the last evaluation; score what is saved."""
         self.reset_evaluation()
+        if self.trainer.world_size > 1:
+            # Each process has batch statistics of its own pictures, and the checkpoint has those of the first.
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Count a batch."""
@@ -273,10 +278,16 @@ class VisionTask(LightningModule, ABC):
             "class_names": list(self.class_names),
             "image_size": None if self.image_size is None else list(self.image_size),
             "said": self._said,
-            "running_loss": (self._loss_sum, self._loss_count, self._logged_step),
+            "running_loss": (self._mean_of_processes(self._loss_sum), self._loss_count, self._logged_step),
             **self.description(),
         }
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]["weights"] = None
+
+    def _mean_of_processes(self, value: Tensor | float) -> Tensor | float:
+        # The checkpoint is that of the first process, and read by all.
+        if isinstance(value, Tensor) and self._trainer is not None and self.trainer.world_size > 1:
+            return self.trainer.strategy.reduce(value.clone(), reduce_op="mean")
+        return value
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take note of the checkpoint; refuse one of another task or of other classes.

@@ -1,6 +1,7 @@
 """A run that is stopped by a signal, or broken, and goes on by `--resume auto` as if nothing had been."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,55 @@ def test_resume__that_makes_no_sense_is_explained(
 ) -> None:
     assert main(words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_ckpt_path__together_with_weights_explains_both(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({}, "old.pth")
+    assert _fit("--config", "mine.yaml", "--ckpt_path", "old.pth", "--model.weights", "old.pth") == 2
+    said = capsys.readouterr().err
+    assert "--model.weights begins a new run from old weights, and --ckpt_path goes on with a run" in said
+
+
+def test_ckpt_path__tells_what_comes_from_the_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--model.decoder_stride", "4", "--model.optimizer", "SGD", "--model.optimizer.lr", "0.5"]
+    assert _fit("--config", "mine.yaml", "--trainer.max_epochs", "1", *words) == 0
+    capsys.readouterr()
+    told = ["--model.losses", "{dice: 1.0}", "--model.optimizer", "SGD", "--model.optimizer.lr", "0.25"]
+    assert _fit("--config", "mine.yaml", "--ckpt_path", "last", *told) == 0
+    shown = capsys.readouterr().out
+    assert "from runs/mine/1/checkpoints/last.ckpt: the weights, and where the training stands" in shown
+    assert "\n  model.decoder_stride: 4" in shown
+    for said in ("backbone", "decoder_widths", "losses"):
+        assert f"model.{said}:" not in shown
+    config = yaml.safe_load(Path("runs/mine/2/config.yaml").read_text())
+    assert config["model"]["init_args"]["decoder_stride"] == 4
+    assert config["model"]["init_args"]["losses"] == {"dice": 1.0}
+    last = torch.load("runs/mine/2/checkpoints/last.ckpt", weights_only=True)
+    assert last["optimizer_states"][0]["param_groups"][0]["initial_lr"] == 0.25
+
+
+def test_replay__looks_into_the_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    spoil = [{"class_path": "tests.callbacks.test_finite_loss.Spoil", "init_args": {"number": 2}}]
+    words = ["--trainer.callbacks", yaml.safe_dump(spoil, default_flow_style=True)]
+    run = Path("runs/mine/1")
+    assert _fit("--config", "mine.yaml", *words) == 1
+    said = capsys.readouterr().err
+    assert "the loss is nan at step 2 (epoch 0, batch 1), in the pictures" in said
+    assert f"look into it: resvision replay {run}" in said
+    assert "Traceback" not in said
+    assert main(["replay", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"with the first weights of the run: the loss is \d+\.\d+$", shown, flags=re.MULTILINE)
+    assert "nothing is wrong with the pictures" in shown
+    kept = torch.load(run / "nonfinite" / "batch.pt", weights_only=True)
+    kept["image"] = torch.full(kept["image"].shape, torch.nan)
+    torch.save(kept, run / "nonfinite" / "batch.pt")
+    assert main(["replay", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "the first result that is not finite is that of model." in shown
+    assert "gradients that are not finite: " in shown
+
+
+def test_replay__of_a_run_that_went_well_has_nothing_to_show(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "runs/mine/1"]) == 2
+    assert "keeps no batch to replay" in capsys.readouterr().err
