@@ -76,8 +76,8 @@ class ExactResume(Callback):
 
     # While training
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make up for the step of a plateau scheduler that was to follow the checkpoint."""
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make up for the step of a plateau scheduler that was to follow the checkpoint, or the epoch before."""
         if not self._plateau_due:
             return
         self._plateau_due = False
@@ -96,15 +96,28 @@ class ExactResume(Callback):
             torch.cuda.default_generators[pl_module.device.index].manual_seed(seed)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that this validation is done."""
+        """Note that this validation is done, and what it says to plateau schedulers."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._validated = trainer.fit_loop.epoch_loop.total_batch_idx + 1
+            self._watch(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note what plateau schedulers are about to look at."""
+        """Note what plateau schedulers are about to look at, and let them, in an epoch that was resumed too."""
         _count_logged_steps(trainer, pl_module)
+        known = self._watch(trainer)
+        if trainer.fit_loop.restarting and self._watched:
+            # Lightning leaves them out, as the scores of a validation before the stop are gone.
+            if known:
+                trainer.fit_loop._restarting = False
+            else:
+                self._plateau_due = True
+
+    def _watch(self, trainer: Trainer) -> bool:
+        """Note what plateau schedulers look at; say whether all of that was logged since the start of the process."""
         watched = {config.monitor for config in trainer.lr_scheduler_configs if config.reduce_on_plateau}
-        self._watched = {name: float(value) for name, value in trainer.callback_metrics.items() if name in watched}
+        logged = {name: float(trainer.callback_metrics[name]) for name in watched & trainer.callback_metrics.keys()}
+        self._watched |= logged
+        return len(logged) == len(watched)
 
 
 def _count_logged_steps(trainer: Trainer, pl_module: LightningModule) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -28,6 +27,7 @@ from resvision.cli.resume import newest_good, sweep, unsaid
 from resvision.cli.run_folder import RUNS, new_folder
 from resvision.cli.run_parts import run_callbacks, run_loggers, run_plugins
 from resvision.data import VisionDataModule
+from resvision.data.plain_yaml import read_yaml
 from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
 from resvision.tasks import VisionTask
 
@@ -122,6 +122,8 @@ class VisionCLI(LightningCLI):
         elif (run := self._run_to_enter()) is not None and not self._request.configs:
             words += ["--config", str(run / "config.yaml")]
         for config in self._request.configs:
+            if Path(config).is_file():  # what is not there, the parser complains of
+                read_yaml(Path(config))
             words += ["--config", config]
         return [*words, *self._request.rest]
 
@@ -137,7 +139,7 @@ class VisionCLI(LightningCLI):
         config = path.parent.parent / "config.yaml"
         if not config.is_file():
             raise UsageError(f"{path} lies in no run folder, so nothing says which data to use; add --config FILE")
-        said = yaml.safe_load(config.read_text(encoding="utf-8"))
+        said = read_yaml(config)
         if self._verb == "fit":
             _say(f"from {config}: all that this command does not say; from {path.name}: where the training stands")
         return {key: said[key] for key in ("seed_everything", "trainer", "model", "data")}

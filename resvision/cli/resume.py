@@ -1,14 +1,14 @@
 """What a run goes on with: its newest good checkpoint, and what of that one counts."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from resvision.callbacks import remove_orphans
 from resvision.cli.request import Request
 from resvision.cli.run_folder import RUNS
+from resvision.data.plain_yaml import read_yaml
 from resvision.inference.checkpoints import read_checkpoint
 
 __all__ = ["newest_good", "sweep", "unsaid"]
@@ -49,10 +49,7 @@ def unsaid(settings: Mapping[str, Any], request: Request) -> dict[str, Any]:
     """Return those settings of a checkpoint's model that neither a config nor another word says, and that so count."""
     said = {word.split("=")[0].removeprefix("--model.").removeprefix("init_args.") for word in request.rest}
     for config in request.configs:
-        try:
-            content = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-            said |= set(content["model"]["init_args"])
-        except (OSError, yaml.YAMLError, KeyError, TypeError):  # of which the parser complains, if it is a mistake
-            continue
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # of which the parser complains, if it is a mistake
+            said |= set(read_yaml(Path(config))["model"]["init_args"])
     said = {name.split(".")[0].rstrip("+") for name in said}
     return {name: value for name, value in settings.items() if name not in said}

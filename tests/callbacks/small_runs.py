@@ -159,10 +159,10 @@ def differences(a: Any, b: Any, path: str = "") -> list[str]:
     if isinstance(a, Tensor):
         return [] if torch.equal(a, b) else [path]
     if isinstance(a, dict):
-        assert a.keys() == b.keys(), path
+        assert a.keys() == b.keys(), f"{path}: {sorted(a)} and {sorted(b)}"
         return [difference for key in a for difference in differences(a[key], b[key], f"{path}/{key}")]
     if isinstance(a, list | tuple):
-        assert len(a) == len(b), path
+        assert len(a) == len(b), f"{path}: {len(a)} and {len(b)}"
         return [difference for i in range(len(a)) for difference in differences(a[i], b[i], f"{path}/{i}")]
     return [] if a == b or (a != a and b != b) else [f"{path}: {a} and {b}"]
 
@@ -170,12 +170,10 @@ def differences(a: Any, b: Any, path: str = "") -> list[str]:
 def assert_same_end(resumed: Run, whole: Run, place: str) -> None:
     """Hold a run that went on from a place against the one that did not stop there."""
     done, logged = whole.saved[place]
-    assert differences(resumed.batches, whole.batches[done:], "batches") == []
-    assert differences(resumed.rows, whole.rows[logged:], "rows") == []
+    found = differences(resumed.batches, whole.batches[done:], "batches")
+    found += differences(resumed.rows, whole.rows[logged:], "rows")
     for key in ("state_dict", "current_state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
         if key in whole.end:
-            assert differences(resumed.end[key], whole.end[key], key) == []
-    callbacks = whole.end["callbacks"].keys() & resumed.end["callbacks"].keys()
-    assert len(callbacks) == len(whole.end["callbacks"])
-    for name in callbacks:
-        assert differences(resumed.end["callbacks"][name], whole.end["callbacks"][name], name) == []
+            found += differences(resumed.end[key], whole.end[key], key)
+    found += differences(resumed.end["callbacks"], whole.end["callbacks"], "callbacks")
+    assert not found, "\n".join(found)

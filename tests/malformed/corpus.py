@@ -299,14 +299,6 @@ CONFIGS = [
     Bad("model-is-a-list", ".yaml", lambda: b"model: [a]\ndata: [b]"),
     Bad("callback-is-a-command", ".yaml", lambda: _config(more="trainer: {callbacks: [{class_path: os.mkdir}]}")),
     Bad("logger-is-a-process", ".yaml", lambda: _config(more="trainer: {logger: {class_path: subprocess.Popen}}")),
-    Bad(
-        "optimizer-is-a-command",
-        ".yaml",
-        lambda: (
-            b"model: {class_path: SegmentationTask, init_args: {optimizer: {class_path: os.mkdir, init_args: "
-            b"{path: owned}}}}\ndata: {class_path: Shapes}"
-        ),
-    ),
     Bad("endless-epochs", ".yaml", lambda: _config(more="trainer: {max_epochs: 1.0e+400}")),
     Bad("two-documents", ".yaml", lambda: _config() + b"---\nmodel: 1\n"),
     Bad("tabs", ".yaml", lambda: b"model:\n\tclass_path: SegmentationTask\n"),
