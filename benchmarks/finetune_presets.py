@@ -5,26 +5,31 @@ the pictures too, so the spread is that of both. A run is one line in the file o
 run again, so that the benchmark can be stopped and called again, and tables of several calls come together.
 
     python benchmarks/finetune_presets.py --root SHARED_DATA --weights SHARED_DATA/weights/resnet18_pqf_in1k.npz
-    python benchmarks/finetune_presets.py ... --ways full gradual 'full:{"batch_norm": "fixed"}' --sets orl
+    python benchmarks/finetune_presets.py ... --ways full gradual 'full:{"batch_norm": "fixed"}' --sets orl:6
 """
 
 import argparse
 import contextlib
 import gzip
+import itertools
 import json
+import logging
+import math
 import random
 import statistics
 import tempfile
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
+from xml.etree import ElementTree
 from zipfile import ZipFile
 
 import numpy as np
-import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
@@ -42,29 +47,25 @@ Pictures = dict[str, dict[str, list[bytes]]]  # by split and class, each the byt
 
 def cifar10(root: Path, count: int, draw: random.Random) -> Pictures:
     """Draw `count` training pictures a class, a quarter as many to validate, and take the 1,000 test pictures."""
-    folder = root / "cifar10"
-    names: dict[str, list[tuple[Path, str]]] = defaultdict(list)
-    for archive in sorted(folder.glob("train_*.zip")):
-        with ZipFile(archive) as files:
-            for name in files.namelist():
-                if not name.endswith("/"):
-                    names[name.split("/")[-2]].append((archive, name))
-    pictures: Pictures = {"train": {}, "val": {}, "test": defaultdict(list)}
-    for label, found in sorted(names.items()):
-        drawn = [_member(*place) for place in draw.sample(found, count + max(1, count // 4))]
-        pictures["train"][label], pictures["val"][label] = drawn[:count], drawn[count:]
-    with ZipFile(folder / "test_1000.zip") as files:
-        for name in files.namelist():
-            if not name.endswith("/"):
-                pictures["test"][name.split("/")[-2]].append(files.read(name))
-    return pictures
+    with ExitStack() as stack:
+        folder = root / "cifar10"
+        names: dict[str, list[tuple[ZipFile, str]]] = defaultdict(list)
+        for archive in sorted(folder.glob("train_*.zip")):
+            for label, place in _members(stack.enter_context(ZipFile(archive))):
+                names[label].append(place)
+        pictures: Pictures = {"train": {}, "val": {}, "test": defaultdict(list)}
+        for label, found in sorted(names.items()):
+            drawn = [files.read(name) for files, name in draw.sample(found, count + _held(count))]
+            pictures["train"][label], pictures["val"][label] = drawn[:count], drawn[count:]
+        for label, (files, name) in _members(stack.enter_context(ZipFile(folder / "test_1000.zip"))):
+            pictures["test"][label].append(files.read(name))
+        return pictures
 
 
 def mnist(root: Path, count: int, draw: random.Random) -> Pictures:
-    """Draw `count` training digits a class, a quarter as many to validate, and 100 a class of the test split."""
+    """Draw `count` training digits a class, a quarter as many to validate, and 50 a class of the test split."""
     pictures: Pictures = {"train": {}, "val": {}, "test": {}}
-    held = max(1, count // 4)
-    for kind, numbers in (("train", count + held), ("t10k", 100)):
+    for kind, numbers in (("train", count + _held(count)), ("t10k", 50)):
         images = _idx(root / "mnist/MNIST/raw" / f"{kind}-images-idx3-ubyte", 16).reshape(-1, 28, 28)
         labels = _idx(root / "mnist/MNIST/raw" / f"{kind}-labels-idx1-ubyte", 8)
         for label in range(10):
@@ -88,12 +89,45 @@ def orl(root: Path, count: int, draw: random.Random) -> Pictures:
     return pictures
 
 
-SETS: dict[str, Callable[[Path, int, random.Random], Pictures]] = {"cifar10": cifar10, "mnist": mnist, "orl": orl}
+def bccd(root: Path, count: int, draw: random.Random) -> Pictures:
+    """Cut out `count` blood cells of each of three kinds, a quarter as many to validate, and 50 for the test."""
+    pictures: Pictures = {"train": {}, "val": {}, "test": {}}
+    for split, numbers in (("train", count), ("val", _held(count)), ("test", 50)):
+        cells: dict[str, list[tuple[str, tuple[int, int, int, int]]]] = defaultdict(list)
+        (folder,) = {path.parent.parent for path in (root / "bccd").rglob("Annotations/*.xml")}
+        for name in (folder / f"ImageSets/Main/{split}.txt").read_text().split():
+            for cell in ElementTree.parse(folder / f"Annotations/{name}.xml").iter("object"):
+                left, top, right, bottom = (int(cell.findtext(f"bndbox/{side}", "0")) for side in _SIDES)
+                if left < right and top < bottom:
+                    cells[cell.findtext("name", "")].append((name, (left, top, right, bottom)))
+        for label, found in sorted(cells.items()):
+            pictures[split][label] = []
+            for name, box in draw.sample(found, numbers):
+                with Image.open(folder / f"JPEGImages/{name}.jpg") as photo:
+                    pictures[split][label].append(_png(np.asarray(photo.crop(box))))
+    return pictures
 
 
-def _member(archive: Path, name: str) -> bytes:
-    with ZipFile(archive) as files:
-        return files.read(name)
+SETS: dict[str, Callable[[Path, int, random.Random], Pictures]] = {
+    "cifar10": cifar10,
+    "mnist": mnist,
+    "orl": orl,
+    "bccd": bccd,
+}
+
+
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def _held(count: int) -> int:
+    return max(2, count // 4)
+
+
+def _members(archive: ZipFile) -> Iterator[tuple[str, tuple[ZipFile, str]]]:
+    """Yield the class and the place of each picture of an archive."""
+    for name in archive.namelist():
+        if not name.endswith("/"):
+            yield name.split("/")[-2], (archive, name)
 
 
 def _idx(path: Path, header: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -133,9 +167,10 @@ def parse_way(way: str) -> FineTune:
     return cast(FineTune, {"preset": preset, **(json.loads(changes) if changes else {})})
 
 
-def run(options: argparse.Namespace, set_name: str, count: int, way: str, seed: int) -> dict[str, Any]:
+def run(options: argparse.Namespace, set_name: str, way: str, seed: int) -> dict[str, Any]:
     """Train once, and score the epoch that validation chose on the test split."""
-    pictures = SETS[set_name](options.root, count, random.Random(seed))
+    name, count = set_name.split(":")
+    pictures = SETS[name](options.root, int(count), random.Random(seed))
     seed_everything(seed, verbose=False)
     finetune = parse_way(way)
     with folder_of(pictures) as root, tempfile.TemporaryDirectory() as folder:
@@ -162,19 +197,26 @@ def run(options: argparse.Namespace, set_name: str, count: int, way: str, seed: 
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return mean and standard deviation over the seeds."""
-    by_key: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    """Return means and standard deviations over the seeds, and by how much each is above training from scratch."""
+    by_key: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = defaultdict(dict)
     for row in rows:
-        by_key[tuple(row[key] for key in ("set", "count", "way", "epochs", "lr", "image_size"))].append(row)
+        by_key[tuple(row[name] for name in _KEY)][row["seed"]] = row
     lines = [
-        "| set | pictures a class | way | epochs | lr | size | val accuracy | test accuracy | seeds | seconds a run |",
-        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| set | way | epochs | lr | size | val accuracy | test accuracy | over scratch | seeds | seconds a run |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for key, group in by_key.items():
-        val, test = (_spread([row[score] for row in group]) for score in ("val", "test"))
-        seconds = statistics.fmean(row["seconds"] for row in group)
-        lines.append(f"| {' | '.join(map(str, key))} | {val} | {test} | {len(group)} | {seconds:.0f} |")
+    for key, runs in by_key.items():
+        val, test = (_spread([row[score] for row in runs.values()]) for score in ("val", "test"))
+        # Seed by seed: both ways have the same pictures.
+        scratch = by_key.get((key[0], "scratch", *key[2:]), {})
+        gaps = [row["test"] - scratch[seed]["test"] for seed, row in runs.items() if seed in scratch]
+        gap = _spread(gaps) if gaps and key[1] != "scratch" else ""
+        seconds = statistics.fmean(row["seconds"] for row in runs.values())
+        lines.append(f"| {' | '.join(map(str, key))} | {val} | {test} | {gap} | {len(runs)} | {seconds:.0f} |")
     return "\n".join(lines)
+
+
+_KEY = ("set", "way", "epochs", "lr", "image_size")
 
 
 def _spread(values: list[float]) -> str:
@@ -182,42 +224,59 @@ def _spread(values: list[float]) -> str:
     return f"{statistics.fmean(values):.3f} ± {deviation:.3f}"
 
 
-def main() -> None:
+def parse_set(said: str) -> str:
+    """Check `name:count`."""
+    name, _, count = said.partition(":")
+    if name not in SETS or not count.isdigit() or int(count) < 1:
+        raise argparse.ArgumentTypeError(f"a set is one of {', '.join(SETS)} and pictures a class, such as orl:6")
+    return said
+
+
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True, help="folder that holds cifar10/, mnist/ and orl_faces/")
+    parser.add_argument("--root", type=Path, required=True, help=f"folder that holds {', '.join(SETS)}")
     parser.add_argument("--weights", required=True, help="ImageNet weights of the backbone: a file or a name to fetch")
     parser.add_argument("--backbone", default="resnet18")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument(
-        "--counts", type=int, nargs="+", default=[10], help="training pictures a class; ORL has 6 at most"
+        "--sets",
+        nargs="+",
+        type=parse_set,
+        default=["cifar10:100", "cifar10:20", "mnist:10", "orl:6", "bccd:20"],
+        help="each with its training pictures a class; orl has 6 at most",
     )
     parser.add_argument("--ways", nargs="+", default=["scratch", "head", "gradual", "full"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--lr", type=float, default=1e-3, help="of the head")
     parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--image_size", type=int, default=128, help="224 is what the config has")
+    parser.add_argument("--image_size", type=int, default=64, help="224 is what the config has")
     parser.add_argument("--precision", default="bf16-mixed")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no run after so long")
     parser.add_argument("--results", type=Path, default=Path("finetune_presets.jsonl"))
-    options = parser.parse_args()
-    torch.set_float32_matmul_precision("high")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse_options()
+    # Lightning says of every trainer what it runs on.
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning.*")
+    start = time.perf_counter()
     rows = [json.loads(line) for line in options.results.read_text().splitlines()] if options.results.exists() else []
-    with options.results.open("a") as file:
-        for seed in options.seeds:
-            for set_name in options.sets:
-                for count in options.counts:
-                    for way in options.ways:
-                        key = {
-                            "set": set_name, "count": count, "way": way, "seed": seed, "epochs": options.epochs,
-                            "lr": options.lr, "batch_size": options.batch_size, "image_size": options.image_size,
-                            "backbone": options.backbone, "precision": options.precision,
-                        }  # fmt: skip
-                        if any(key.items() <= row.items() for row in rows):
-                            continue
-                        rows.append(key | run(options, set_name, count, way, seed))
-                        file.write(json.dumps(rows[-1]) + "\n")
-                        file.flush()
-                        print(json.dumps(rows[-1]), flush=True)
+    same = ("epochs", "lr", "batch_size", "image_size", "backbone", "precision")
+    for seed, set_name, way in itertools.product(options.seeds, options.sets, options.ways):
+        key = {"set": set_name, "way": way, "seed": seed} | {name: getattr(options, name) for name in same}
+        if any(key.items() <= row.items() for row in rows):
+            continue
+        if time.perf_counter() - start > 60 * options.minutes:
+            print("the minutes are over; call again to go on", flush=True)
+            break
+        rows.append(key | run(options, set_name, way, seed))
+        line = json.dumps(rows[-1])
+        with options.results.open("a") as file:
+            file.write(line + "\n")
+        print(line, flush=True)
     print(table(rows))
 
 

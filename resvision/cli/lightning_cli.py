@@ -1,5 +1,6 @@
 """The verbs `fit`, `validate` and `test`: Lightning's own command line over the tasks and the data modules."""
 
+import csv
 import json
 import logging
 import math
@@ -34,7 +35,7 @@ from resvision.tasks import VisionTask
 __all__ = ["VisionCLI", "main", "prepare"]
 
 # What the data decides and a config therefore does not say.
-_LINKED = ("class_names", "in_channels")
+_LINKED = ("class_names", "in_channels", "input_size")
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -171,6 +172,7 @@ class VisionCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data", "model.init_args.class_names", compute_fn=_class_names_of, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.in_channels", compute_fn=_channels_of, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.input_size", compute_fn=_input_size_of, apply_on="instantiate")
         parser.link_arguments("trainer.max_epochs", "model.init_args.scheduler.init_args.T_max")
         parser.add_argument("--run_dir", type=str | None, help="Folder of the run; default: runs/<config name>/<n>.")
         parser.add_argument(
@@ -322,7 +324,12 @@ class VisionCLI(LightningCLI):
             scores = {name: None if math.isnan(value) else value for name, value in metrics.items()}
             result = json.dumps({"checkpoint": str(self._checkpoint), "metrics": scores}, indent=2, allow_nan=False)
             (folder / f"{verb}.json").write_text(result + "\n", encoding="utf-8")
-            _say(f"\nwritten to {folder / f'{verb}.json'} and {folder / 'pictures'}")
+            files = [f"{verb}.json"]
+            for name, rows in self.model.tables().items():
+                files.append(f"{verb}_{name}.csv")
+                with (folder / files[-1]).open("w", encoding="utf-8", newline="") as file:
+                    csv.writer(file).writerows(rows)
+            _say(f"\nwritten to {', '.join(str(folder / name) for name in files)} and {folder / 'pictures'}")
 
     def _run_of_checkpoint(self) -> Path | None:
         """Return the run folder that the checkpoint lies in, None if it lies in none."""
@@ -338,6 +345,11 @@ def _class_names_of(data: VisionDataModule) -> list[str]:
 
 def _channels_of(data: VisionDataModule) -> int:
     return data.in_channels
+
+
+def _input_size_of(data: VisionDataModule) -> int | tuple[int, int] | None:
+    """Return what pictures are resized to where the data has one size for all; only detection asks for it."""
+    return getattr(data, "image_size", None)
 
 
 def _classes() -> set[str]:

@@ -17,22 +17,28 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from resvision.data.errors import DataError
+from resvision.data.zipped import ZipEntry
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "image_size", "read_image", "read_mask"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "PictureFile", "image_size", "read_image", "read_mask"]
+
+#: A file on the disk, or within an archive.
+PictureFile = Path | ZipEntry
 
 #: Endings, in lower case, of the files that are pictures.
-IMAGE_SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES: Final = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
 
 #: Most pixels of a picture that is decoded: the number from which Pillow refuses, about 179 million.
 MAX_PIXELS: Final = 2 * (1024**3 // 4 // 3)
 
-_FORMATS: Final = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 #: EXIF orientations whose height is the stored width.
 _TURNED: Final = (5, 6, 7, 8)
 
 
-def read_image(path: Path, channels: Literal[1, 3] = 3) -> NDArray[Any]:
-    """Read a picture, upright.
+def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
+    """Read a picture, upright; of one that moves, the first frame.
 
     Grey pictures become three equal channels and colours become grey where the number of channels asks for
     it; palettes are resolved, transparency is dropped.
@@ -49,7 +55,9 @@ def read_image(path: Path, channels: Literal[1, 3] = 3) -> NDArray[Any]:
     """
     with _opened(path) as file:
         data = file.read()
-    _header(path, BytesIO(data))
+    header = _header(path, BytesIO(data))
+    if header.format == "GIF":  # Older releases of OpenCV know none, and newer ones read frames in a way of their own.
+        return _first_frame(path, header, channels)
     colour = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
     # The decoder's own words about a broken file would stand beside the error below, without the file's name.
     level = cv2.utils.logging.setLogLevel(0)
@@ -67,7 +75,15 @@ def read_image(path: Path, channels: Literal[1, 3] = 3) -> NDArray[Any]:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 else image[..., None]
 
 
-def read_mask(path: Path) -> NDArray[Any]:
+def _first_frame(path: PictureFile, image: Image.Image, channels: Literal[1, 3]) -> NDArray[Any]:
+    try:
+        pixels = np.asarray(image.convert("RGB"))
+    except Exception as error:  # Pillow's decoders raise errors of many kinds for a broken file.
+        raise _damaged(path) from error
+    return pixels if channels == 3 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
+
+
+def read_mask(path: PictureFile) -> NDArray[Any]:
     """Read the values of a mask as the file has them, upright.
 
     Args:
@@ -97,7 +113,7 @@ def read_mask(path: Path) -> NDArray[Any]:
     raise DataError(f"{path}: a mask of kind {mask.mode!r}; save it as a grey, palette or RGB PNG")
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: PictureFile) -> tuple[int, int]:
     """Return height and width of a picture as `read_image` gives them, from the header alone.
 
     Args:
@@ -117,7 +133,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: PictureFile) -> Iterator[BinaryIO]:
     try:
         with path.open("rb") as file:
             yield file
@@ -127,7 +143,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _header(path: Path, file: BinaryIO) -> Image.Image:
+def _header(path: PictureFile, file: BinaryIO) -> Image.Image:
     """Open a picture without decoding it, when its kind and size allow that."""
     try:
         with warnings.catch_warnings():
@@ -146,9 +162,9 @@ def _header(path: Path, file: BinaryIO) -> Image.Image:
     return image
 
 
-def _too_large(path: Path) -> DataError:
+def _too_large(path: PictureFile) -> DataError:
     return DataError(f"{path}: more than {MAX_PIXELS:,} pixels; cut the picture into tiles")
 
 
-def _damaged(path: Path) -> DataError:
+def _damaged(path: PictureFile) -> DataError:
     return DataError(f"{path}: the picture is damaged or cut short; replace or remove it")

@@ -103,6 +103,10 @@ class VisionTask(LightningModule, ABC):
     def report(self) -> str:
         """Return the last evaluation as a table in plain text."""
 
+    def tables(self) -> dict[str, list[list[Any]]]:
+        """Return what else is to be kept of the last evaluation, as rows of tables by their names; by default none."""
+        return {}
+
     def description(self) -> dict[str, Any]:
         """Return plain data that tells a reader of the checkpoint how to use the model."""
         statistics = {"mean": list(self.input_statistics.mean), "std": list(self.input_statistics.std)}

@@ -1,13 +1,17 @@
+import shutil
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from resvision.data.base import Split
 from resvision.data.errors import DataError
 from resvision.data.image_folder import ImageFolder
+from tests.shared_data import shared_data
 
 
 def _write(folder: Path, count: int = 5, first: int = 0, size: tuple[int, int] = (20, 30)) -> None:
@@ -140,7 +144,7 @@ def test_root__with_one_class_is_an_error(tmp_path: Path, split: str) -> None:
 
 def test_class__without_pictures_is_an_error(classes: Path) -> None:
     (classes / "emu").mkdir()
-    (classes / "emu" / "a.gif").touch()
+    (classes / "emu" / "a.svg").touch()
     with pytest.raises(DataError, match=r"emu: there are no pictures of this class \(\.bmp .*\); add some, or take"):
         _data(classes).setup("fit")
 
@@ -195,3 +199,79 @@ def test_broken_file__is_named_by_one_line_from_a_worker(splits: Path) -> None:
 def test_options__that_make_no_sense_are_refused(classes: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         _data(classes, **options)
+
+
+def _zip(folder: Path, *archives: str, below: str = "") -> None:
+    """Pack a folder of classes into archives beside it, one picture to each in turn, and remove the folder."""
+    pictures = sorted(folder.rglob("*.png"))
+    for number, name in enumerate(archives):
+        with ZipFile(folder.parent / name, "w") as archive:
+            for path in pictures[number :: len(archives)]:
+                archive.write(path, below + path.relative_to(folder).as_posix())
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("below", ["", "{}/", "data/{}/"])
+def test_archives__give_the_batches_of_the_folders_that_they_hold(splits: Path, tmp_path: Path, below: str) -> None:
+    def batches() -> list[Any]:
+        data = _data(splits, augmentation="light", batch_size=4, val_fraction=0.4)
+        return [*data.train_dataloader(), *data.val_dataloader(), *data.test_dataloader()]
+
+    shutil.rmtree(splits / "val")
+    expected = batches()
+    _zip(splits / "train", "train_1.zip", "train_2.zip", below=below.format("train"))
+    _zip(splits / "test", "test.zip", below=below.format("test"))
+    for batch, wanted in zip(batches(), expected, strict=True):
+        assert all(torch.equal(batch[key], wanted[key]) for key in wanted)
+
+
+def test_archives__are_read_by_workers(splits: Path) -> None:
+    _zip(splits / "train", "train.zip")
+    data = _data(splits, num_workers=2, batch_size=2)
+    seen = [image.max().item() for batch in data.train_dataloader() for image in batch["image"]]
+    assert set(seen) <= {0, 1, 2, 10, 11, 12, 13}
+    assert len(seen) == 6
+    assert "train.zip/dog/10.png" in _names(data, "train")[3]
+
+
+def test_folder__stands_before_its_archive(splits: Path) -> None:
+    (splits / "train.zip").write_bytes(b"of no use any more")
+    (splits / "notes.zip").write_bytes(b"of no use at all")
+    assert len(_names(_data(splits), "train")) == 7
+
+
+def test_archive__alone_holds_out_its_validation(splits: Path) -> None:
+    _zip(splits / "train", "train.zip")
+    shutil.rmtree(splits / "val")
+    data = _data(splits, val_fraction=0.4)
+    assert [len(_names(data, split)) for split in ("train", "val", "test")] == [4, 3, 7]
+
+
+def test_archive__of_one_class_is_an_error(tmp_path: Path) -> None:
+    _write(tmp_path / "train" / "cat", 3)
+    _zip(tmp_path / "train", "train.zip", below="train/")
+    with pytest.raises(DataError, match=r"train\.zip: there is only the folder cat; put the pictures of each class in"):
+        _data(tmp_path)
+
+
+def test_archives__that_hold_one_picture_twice_are_an_error(splits: Path) -> None:
+    _zip(splits / "train", "train_1.zip")
+    shutil.copy(splits / "train_1.zip", splits / "train_2.zip")
+    with pytest.raises(DataError, match=r"train_2\.zip/cat/0\.png: .*train_1\.zip/cat/0\.png has the same name; keep"):
+        _data(splits)
+
+
+def test_archives__with_other_classes_than_train_are_an_error(splits: Path) -> None:
+    _write(splits / "test" / "emu", 3)
+    _zip(splits / "test", "test_1.zip", "test_2.zip")
+    with pytest.raises(DataError, match=r"test_1\.zip and the others, folder emu: there is no folder of this class in"):
+        _data(splits).setup("test")
+
+
+def test_archives__of_cifar10_are_read_in_time() -> None:
+    root = shared_data("cifar10")
+    data = ImageFolder(str(root), image_size=32, val_fraction=0.1, augmentation="none", num_workers=0)
+    assert " ".join(data.class_names) == "airplane automobile bird cat deer dog frog horse ship truck"
+    assert [len(data.dataset(split)) for split in ("train", "val", "test")] == [45000, 5000, 1000]
+    counts = torch.bincount(torch.cat([batch["label"] for batch in data.test_dataloader()]))
+    assert counts.sum() == 1000
