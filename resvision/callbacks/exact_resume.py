@@ -114,7 +114,7 @@ class ExactResume(Callback):
 
     def _watch(self, trainer: Trainer) -> bool:
         """Note what plateau schedulers look at; say whether all of that was logged since the start of the process."""
-        watched = {config.monitor for config in trainer.lr_scheduler_configs if config.reduce_on_plateau}
+        watched = {str(config.monitor) for config in trainer.lr_scheduler_configs if config.reduce_on_plateau}
         logged = {name: float(trainer.callback_metrics[name]) for name in watched & trainer.callback_metrics.keys()}
         self._watched |= logged
         return len(logged) == len(watched)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resvision.callbacks.batch_augmentation import BatchAugmentation
 from resvision.callbacks.safe_checkpoints import write_atomically
-from resvision.data import VisionDataModule
+from resvision.data.base import VisionDataModule
 from resvision.data.sampler import SampleKey
 
 __all__ = ["FiniteLoss", "NonFiniteLossError"]

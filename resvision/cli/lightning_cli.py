@@ -23,19 +23,15 @@ from resvision._version import __version__
 from resvision.callbacks import NonFiniteLossError, Pictures, Progress, RunStopped
 from resvision.cli import shipped
 from resvision.cli.messages import UsageError, explain_parse_error
+from resvision.cli.origin import Origin, sweep
 from resvision.cli.request import Request
-from resvision.cli.resume import newest_good, sweep, unsaid
 from resvision.cli.run_folder import RUNS, new_folder
 from resvision.cli.run_parts import run_callbacks, run_loggers, run_plugins
 from resvision.data import VisionDataModule
 from resvision.data.plain_yaml import read_yaml
-from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
 from resvision.tasks import VisionTask
 
 __all__ = ["VisionCLI", "main", "prepare"]
-
-# What the data decides and a config therefore does not say.
-_LINKED = ("class_names", "in_channels", "input_size")
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -73,8 +69,8 @@ class VisionCLI(LightningCLI):
     def __init__(self, verb: str, request: Request) -> None:
         self._verb = verb
         self._request = request
-        self._checkpoint = self._find_checkpoint()
-        self._done = 0  # steps of the checkpoint
+        self._origin = Origin.of(verb, request, _say)
+        self._checkpoint = self._origin.checkpoint
         self._first_weights: str | None = None  # what the config of a run that goes on says of them
         # LightningCLI warns when it is given words while the process has some of its own: ours come from there.
         with warnings.catch_warnings():
@@ -92,63 +88,14 @@ class VisionCLI(LightningCLI):
                 args=self._words(),
             )
 
-    # What is asked for
-
-    def _find_checkpoint(self) -> Path | None:
-        given = self._request.ckpt_path
-        if self._request.resume:
-            if self._verb != "fit" or given is not None:
-                raise UsageError(
-                    "--resume auto goes on with a run of fit by itself; it is not for --ckpt_path or scores"
-                )
-            return None if (run := self._request.run) is None else newest_good(run, _say)
-        if given is None:
-            if self._verb != "fit" and not {"-h", "--help"} & set(self._request.rest):
-                raise UsageError(
-                    f"{self._verb} needs a trained model: give --ckpt_path best, last, a run folder or a file"
-                )
-            return None
-        if any(word.split("=")[0] in ("--model.weights", "--model.init_args.weights") for word in self._request.rest):
-            raise UsageError(
-                "--model.weights begins a new run from old weights, and --ckpt_path goes on with a run, whose weights "
-                "it has: give one of the two"
-            )
-        return find_checkpoint(given, which="last" if self._verb == "fit" else "best", run=self._request.run)
-
     def _words(self) -> list[str]:
         """Return the words in the order of their authority, the weakest first."""
-        words = [self._verb]
-        if self._checkpoint is not None:
-            words += ["--config", json.dumps(self._said_by(self._checkpoint))]
-        elif (run := self._run_to_enter()) is not None and not self._request.configs:
-            words += ["--config", str(run / "config.yaml")]
+        words = [self._verb, *self._origin.words]
         for config in self._request.configs:
             if Path(config).is_file():  # what is not there, the parser complains of
                 read_yaml(Path(config))
             words += ["--config", config]
         return [*words, *self._request.rest]
-
-    def _said_by(self, path: Path) -> dict[str, Any]:
-        """Return the part of a config that a checkpoint, or the run around it, stands for."""
-        checkpoint = read_checkpoint(path)
-        self._done = checkpoint["global_step"]
-        settings = {k: v for k, v in checkpoint["hyper_parameters"].items() if k not in _LINKED and k[0] != "_"}
-        model = {"class_path": checkpoint[ENTRY]["task"], "init_args": settings}
-        if self._request.configs:
-            self._tell_origin(path, unsaid(settings, self._request))
-            return {"model": model}
-        config = path.parent.parent / "config.yaml"
-        if not config.is_file():
-            raise UsageError(f"{path} lies in no run folder, so nothing says which data to use; add --config FILE")
-        said = read_yaml(config)
-        if self._verb == "fit":
-            _say(f"from {config}: all that this command does not say; from {path.name}: where the training stands")
-        return {key: said[key] for key in ("seed_everything", "trainer", "model", "data")}
-
-    def _tell_origin(self, path: Path, settings: dict[str, Any]) -> None:
-        told = "".join(f"\n  model.{name}: {value}" for name, value in settings.items() if name != "weights")
-        stands = ", and where the training stands" if self._verb == "fit" else ""
-        _say(f"from {path}: the weights{stands}{'; neither config nor command says:' if told else ''}{told}")
 
     # The parser
 
@@ -239,7 +186,7 @@ class VisionCLI(LightningCLI):
         self._run_folder: Path | None = None
         if self._verb == "fit" and not given.fast_dev_run:
             self._run_folder = self._enter_run_folder()
-            loggers = run_loggers(self._run_folder, given.logger, self._done)
+            loggers = run_loggers(self._run_folder, given.logger, self._origin.done)
             before = None if self._checkpoint is None else self._checkpoint.with_name("best.ckpt")
             callbacks += run_callbacks(self._run_folder, self.model, self.config[self._verb].seed_everything, before)
             kwargs["plugins"] = run_plugins(given.plugins)
@@ -247,7 +194,7 @@ class VisionCLI(LightningCLI):
             kwargs["default_root_dir"] = str(self._run_folder)
         else:
             kwargs["enable_checkpointing"] = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-            if (scored := self._run_of_checkpoint()) is not None:
+            if (scored := self._origin.run_of_checkpoint) is not None:
                 callbacks.append(Pictures(scored / "pictures"))
         trainer = super().instantiate_trainer(callbacks=callbacks, logger=loggers, **kwargs)
         device = trainer.strategy.root_device.type
@@ -257,22 +204,17 @@ class VisionCLI(LightningCLI):
     def _enter_run_folder(self) -> Path:
         folder = self._request.run_dir or Path()
         if _is_first_process():
-            sweep(self._request.run_dir, self._run_of_checkpoint())
-        if (run := self._run_to_enter()) is not None:
+            sweep(self._request.run_dir, self._origin.run_of_checkpoint)
+        if (run := self._origin.run) is not None:
             folder = run
         elif _is_first_process():
             # A run that goes on by its folder alone has the name of the one before.
-            before = None if self._request.configs else self._run_of_checkpoint()
+            before = None if self._request.configs else self._origin.run_of_checkpoint
             name = self._request.name if before is None else before.absolute().parent.name
             folder = new_folder(RUNS / name, self._request.run_dir, "--run_dir")
-        at = f", after step {self._done}" if self._done else ""
+        at = f", after step {self._origin.done}" if self._origin.done else ""
         _say(f"run folder {folder}{at}")
         return folder
-
-    def _run_to_enter(self) -> Path | None:
-        """Return the folder of the run that goes on in it."""
-        run = self._request.run if self._request.resume else None
-        return run if run is not None and (run / "config.yaml").is_file() else None
 
     @rank_zero_only
     def _save_config(self, path: Path) -> None:
@@ -318,7 +260,7 @@ class VisionCLI(LightningCLI):
         score = getattr(self.trainer, verb)
         (metrics,) = score(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True, verbose=False)
         _say(f"\n{self.model.report()}")
-        folder = self._run_of_checkpoint()
+        folder = self._origin.run_of_checkpoint
         if _is_first_process() and folder is not None:
             # JSON knows no nan, which is the score of a class that the split does not show.
             scores = {name: None if math.isnan(value) else value for name, value in metrics.items()}
@@ -330,13 +272,6 @@ class VisionCLI(LightningCLI):
                 with (folder / files[-1]).open("w", encoding="utf-8", newline="") as file:
                     csv.writer(file).writerows(rows)
             _say(f"\nwritten to {', '.join(str(folder / name) for name in files)} and {folder / 'pictures'}")
-
-    def _run_of_checkpoint(self) -> Path | None:
-        """Return the run folder that the checkpoint lies in, None if it lies in none."""
-        if self._checkpoint is None:
-            return None
-        folder = self._checkpoint.parent.parent
-        return folder if (folder / "config.yaml").is_file() else None
 
 
 def _class_names_of(data: VisionDataModule) -> list[str]:

@@ -12,8 +12,8 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from resvision.cli.lightning_cli import VisionCLI, prepare
+from resvision.cli.origin import newest_good
 from resvision.cli.request import Request
-from resvision.cli.resume import newest_good
 from resvision.data.seeding import fold
 
 __all__ = ["ReplayCLI", "main"]

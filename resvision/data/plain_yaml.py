@@ -47,7 +47,7 @@ def read_yaml(path: Path) -> Any:
 def _measure(text: str, path: Path) -> None:
     """Count the values by the events of the parser, which builds and remembers none of them."""
     values = 0
-    sizes: dict[str, int | None] = {}  # of what an anchor names, None while it is still open
+    sizes: dict[str | None, int | None] = {}  # of what an anchor names, None while it is still open
     opened: list[tuple[str | None, int]] = []
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):

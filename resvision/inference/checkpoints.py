@@ -71,7 +71,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):
         raise ValueError(broken)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"the checkpoint {path} holds more than tensors and plain data, and is not opened: it could run code"

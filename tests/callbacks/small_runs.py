@@ -17,10 +17,10 @@ from resvision.backbones import create_backbone
 from resvision.callbacks import BatchAugmentation, ExactResume, WeightEMA
 from resvision.data import Shapes
 from resvision.layers.drop_path import DropPath
-from resvision.tasks import ClassificationTask, SegmentationTask, VisionTask
+from resvision.tasks import ClassificationTask, DetectionTask, SegmentationTask, VisionTask
 from tests.models.toy import ToyBackbone
 
-Kind = Literal["segmentation", "classification"]
+Kind = Literal["segmentation", "classification", "detection"]
 
 SEED = 7  # of the run: 9 pictures in batches of 2 make 4 batches an epoch, and there are 3 epochs
 BATCHES = 4
@@ -139,6 +139,8 @@ def _task(kind: Kind, data: Shapes, folder: Path) -> VisionTask:
     optimizer = partial(AdamW, lr=0.01)
     if kind == "segmentation":
         return SegmentationTask(names, backbone="random", decoder_stride=2, decoder_widths=[8], optimizer=optimizer)
+    if kind == "detection":
+        return DetectionTask(names, backbone="random", strides=[4, 8], channels=32, optimizer=optimizer)
     weights = folder / "weights.pth"
     torch.save(create_backbone("random").state_dict(), weights)
     scheduler = partial(ReduceLROnPlateau, mode="max", patience=0, factor=0.5)
@@ -148,7 +150,7 @@ def _task(kind: Kind, data: Shapes, folder: Path) -> VisionTask:
 
 
 def _callbacks(kind: Kind) -> list[Callback]:
-    if kind == "segmentation":
+    if kind != "classification":
         return []
     mixing = BatchAugmentation(mixup=0.3, cutmix=1.0, random_erasing=0.5)
     return [mixing, WeightEMA(0.9), EarlyStopping("val/loss", patience=5)]

@@ -87,7 +87,8 @@ def stop(folder: Path, rank: int) -> dict[str, Any]:
 def resume(folder: Path, place: str) -> None:
     """Stop a run of two processes at a place, and go on with it."""
     registry._ENTRIES["random"] = BackboneEntry("random", RandomBackbone)
-    settings: dict[str, Any] = {"devices": 2, "strategy": "ddp", "batch_size": 1}
+    # What fine-tuning has frozen gets no gradient.
+    settings: dict[str, Any] = {"devices": 2, "strategy": "ddp_find_unused_parameters_true", "batch_size": 1}
     whole: Run = run("classification", folder, save=True, **settings)
     assert_same_end(run("classification", folder / place, resume=folder / f"{place}.ckpt", **settings), whole, place)
 
