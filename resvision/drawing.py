@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from resvision.batch import IGNORE_INDEX
 
-__all__ = ["class_colours", "colour_mask", "displayable", "overlay", "panel"]
+__all__ = ["class_colours", "colour_mask", "displayable", "draw_boxes", "overlay", "panel"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -28,6 +28,7 @@ _COLOURS = (
     (20, 60, 90),
     (255, 225, 175),
 )
+_NEAREST = Image.Resampling.NEAREST
 # Rec. ITU-R BT.601, section 2.5.1.
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -91,6 +92,45 @@ def overlay(image: npt.NDArray[np.generic], mask: Pixels, num_classes: int, opac
     return np.where((mask == IGNORE_INDEX)[:, :, None], base, blend)
 
 
+def draw_boxes(
+    image: npt.NDArray[np.generic],
+    boxes: npt.NDArray[np.floating],
+    labels: npt.NDArray[np.integer],
+    num_classes: int,
+    texts: Sequence[str] | None = None,
+    *,
+    height: int = 0,
+) -> Pixels:
+    """Draw boxes in the colours of their classes, each with a word above it.
+
+    Args:
+        image: (H, W, C), see `displayable`.
+        boxes: (K, 4), xyxy in pixels of the picture; the first is drawn on top.
+        labels: (K,), class numbers.
+        num_classes: How many classes there are.
+        texts: One for each box; None writes nothing.
+        height: Height in pixels to which small pictures are enlarged, by a whole factor.
+
+    Returns:
+        The picture, (H, W, 3), uint8, or enlarged.
+    """
+    factor = max(1, round(height / image.shape[0]))
+    pixels = displayable(image)
+    canvas = Image.fromarray(pixels).resize((pixels.shape[1] * factor, pixels.shape[0] * factor), _NEAREST)
+    draw, font, colours = ImageDraw.Draw(canvas), ImageFont.load_default(11), class_colours(num_classes)
+    line = max(2, min(canvas.size) // 250)
+    for number in reversed(range(len(boxes))):
+        left, top, right, bottom = (boxes[number] * factor).tolist()
+        colour = tuple(colours[labels[number]].tolist())
+        draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=line)
+        if texts is not None:
+            place = (left + 1, max(0.0, top - 13))
+            draw.rectangle(draw.textbbox(place, texts[number], font=font), fill=colour)
+            dark = float(np.dot(colour, _LUMA)) < 128
+            draw.text(place, texts[number], fill="white" if dark else "black", font=font)
+    return np.asarray(canvas)
+
+
 def panel(pictures: Sequence[tuple[str, Pixels]], class_names: Sequence[str], height: int = 320) -> Image.Image:
     """Set pictures side by side, each with its title, over a legend of the classes.
 
@@ -111,7 +151,7 @@ def panel(pictures: Sequence[tuple[str, Pixels]], class_names: Sequence[str], he
     for position, (text, picture) in enumerate(pictures):
         left = gap + position * (tile_w + gap)
         draw.text((left, 3), text, fill="black", font=font)
-        tile = Image.fromarray(picture).resize((tile_w, tile_h), Image.Resampling.NEAREST)
+        tile = Image.fromarray(picture).resize((tile_w, tile_h), _NEAREST)
         canvas.paste(tile, (left, title))
     colours = class_colours(len(class_names))
     for line, row in enumerate(rows):

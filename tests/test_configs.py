@@ -4,18 +4,21 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from jsonargparse import ArgumentError
 from PIL import Image
 
+from resvision import create_backbone
 from resvision.cli import main, shipped
+from tests.data.box_folders import write_coco_set, write_voc_set, write_yolo_set
 from tests.parsing import parse, parse_verb
 
 SHIPPED = [shipped.folder() / name for name in shipped.names()]
@@ -66,6 +69,10 @@ def test_folders__hold_configs() -> None:
         "seg_mask_folder.yaml",
         "cls_shapes.yaml",
         "cls_image_folder.yaml",
+        "det_shapes.yaml",
+        "det_coco.yaml",
+        "det_voc.yaml",
+        "det_yolo.yaml",
     }
 
 
@@ -118,13 +125,27 @@ def _write_mask_folder(root: Path) -> None:
 
 
 def _write_class_folders(root: Path) -> None:
-    """Write two classes of pictures that differ in size."""
+    """Write two classes of pictures that differ in size, and a table that lists them and a broken one."""
     rng = np.random.default_rng(0)
+    lines = ["path,label", "broken.jpg,cat"]
     for name in ("cat", "dog"):
         (root / name).mkdir(parents=True)
         for number in range(6):
             picture = rng.integers(0, 256, (33 + 9 * number, 47, 3), dtype=np.uint8)
             assert cv2.imwrite(str(root / name / f"{number}.jpg"), picture)
+            lines.append(f"{name}/{number}.jpg,{name}")
+    (root / "broken.jpg").write_bytes(b"no picture")
+    (root / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _write_box_folders(root: Path) -> None:
+    """Write data with boxes in the three formats, the same pictures in every split."""
+    for split in ("train", "val", "test"):
+        write_coco_set(root / "boxes_coco", split=split)
+    write_voc_set(root / "boxes_voc")
+    write_yolo_set(root / "boxes_yolo")
+    splits = "".join(f"{split}: images/train\n" for split in ("train", "val", "test"))
+    (root / "boxes_yolo" / "data.yaml").write_text(f"{splits}names: [cat, dog]\n", encoding="utf-8")
 
 
 def _metrics(run: Path) -> list[dict[str, str]]:
@@ -158,6 +179,29 @@ def _check_top(line: dict[str, Any]) -> None:
     assert not Path("out", "masks").exists()
 
 
+def _check_boxes(line: dict[str, Any]) -> None:
+    with Image.open(line["file"]) as picture, Image.open(Path("out", line["overlay"])) as overlay:
+        assert overlay.size == picture.size
+        width, height = picture.size
+    for found in line["objects"]:
+        left, top, right, bottom = found["box"]
+        assert 0 <= left <= right <= width
+        assert 0 <= top <= bottom <= height
+        assert 0 <= found["score"] <= 1
+    number = int(Path(line["file"]).stem)
+    entries = json.loads(Path("out/coco_results.json").read_text(encoding="utf-8"))
+    assert len([entry for entry in entries if entry["image_id"] == number]) == len(line["objects"])
+
+
+_CHECKS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
+    "cls": ("accuracy", _check_top),
+    "seg": ("miou", _check_masks),
+    "det": ("map", _check_boxes),
+}
+#: Pictures of the validation split, where it is not five.
+_VALIDATED = {"cls_image_csv": 4, "cls_image_folder": 4, "det_coco": 3, "det_voc": 3, "det_yolo": 3}
+
+
 @pytest.mark.parametrize("path", SMALL, ids=_by_name)
 def test_small__is_trained_scored_and_predicts(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -165,7 +209,8 @@ def test_small__is_trained_scored_and_predicts(
     monkeypatch.chdir(tmp_path)
     _write_mask_folder(tmp_path / "pictures")
     _write_class_folders(tmp_path / "classes")
-    score, check = ("accuracy", _check_top) if path.stem.startswith("cls") else ("miou", _check_masks)
+    _write_box_folders(tmp_path)
+    score, check = _CHECKS[path.stem[:3]]
     run = Path("runs", path.stem, "1")
 
     assert main(["fit", "--config", str(path)]) == 0
@@ -177,15 +222,18 @@ def test_small__is_trained_scored_and_predicts(
     assert 0 <= value <= 1
     for file in ("config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         assert (run / file).stat().st_size
-    assert len(list(run.glob("pictures/val_*.png"))) == (4 if path.stem == "cls_image_folder" else 5)
+    assert len(list(run.glob("pictures/val_*.png"))) == _VALIDATED.get(path.stem, 5)
     assert list(run.glob("tensorboard/events.*"))
+    if path.stem == "cls_image_csv":
+        assert "broken.jpg: not a picture" in (run / "skipped.csv").read_text(encoding="utf-8")
 
     assert main(["test", "--ckpt_path", str(run)]) == 0
     result = json.loads((run / "test.json").read_text(encoding="utf-8"))
     assert result["checkpoint"] == str(run / "checkpoints" / "best.ckpt")
     assert 0 <= result["metrics"][f"test/{score}"] <= 1
 
-    assert main(["predict", "--ckpt_path", str(run), "--data", "pictures/test", "--output", "out"]) == 0
+    words = ["--data", "pictures/test", "--output", "out", "--score", "0"]
+    assert main(["predict", "--ckpt_path", str(run), *words]) == 0
     lines = [json.loads(line) for line in Path("out/predictions.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["file"] for line in lines] == [f"pictures/test/{number}.jpg" for number in range(5)]
     for line in lines:
@@ -199,6 +247,18 @@ def test_imagenet__trains_for_some_steps_on_a_fake_tree(tmp_path: Path, monkeypa
     sizes = ["--data.image_size", "64", "--data.batch_size", "4", "--trainer.max_epochs", "1", "--trainer.devices", "1"]
     assert main(["fit", "--config", "cls_imagenet.yaml", *sizes, "--trainer.limit_train_batches", "2"]) == 0
     ((_, value),) = _scores(Path("runs/cls_imagenet/1"), "val/accuracy")
+    assert 0 <= value <= 1
+
+
+def test_coco__trains_for_some_steps_on_a_fake_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        write_coco_set(tmp_path / "coco", split=split)
+    torch.save(create_backbone("resnet50").state_dict(), "weights.pth")
+    words = ["--model.weights", "weights.pth", "--data.image_size", "64", "--data.batch_size", "2"]
+    steps = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.accelerator", "cpu"]
+    assert main(["fit", "--config", "det_coco.yaml", *words, *steps, "--trainer.devices", "1"]) == 0
+    ((_, value),) = _scores(Path("runs/det_coco/1"), "val/map")
     assert 0 <= value <= 1
 
 

@@ -1,7 +1,7 @@
 """Pictures of what the model says beside the truth."""
 
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import torch
@@ -10,10 +10,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from resvision.drawing import displayable, overlay, panel
-from resvision.tasks import LabelTask, VisionTask
+from resvision.drawing import displayable, draw_boxes, overlay, panel
+from resvision.models import Detection
+from resvision.tasks import DetectionTask, LabelTask, VisionTask
+from resvision.tasks.box_scores import LEAST_SCORE
 
 __all__ = ["Pictures"]
+
+#: Pixels to which small pictures with boxes are enlarged.
+_HEIGHT: Final = 320
 
 
 @final
@@ -21,7 +26,8 @@ class Pictures(Callback):
     """Writes the first pictures of an evaluation with their truth and the prediction.
 
     It needs batches with `image` and `mask`, which are set side by side, and a `VisionTask` that maps images to logits;
-    or batches with `image` and `label`, which stand above the picture, and a `LabelTask`. It draws nothing of others.
+    or batches with `image` and `label`, which stand above the picture, and a `LabelTask`; or those of a
+    `DetectionTask`, true boxes beside those that were found. It draws nothing of others.
 
     Args:
         folder: Folder for the files `<split>_<number>.png`; it is made when the first one is written.
@@ -53,6 +59,9 @@ class Pictures(Callback):
         if trainer.state.fn == "fit" or not trainer.is_global_zero:
             return
         split = "test" if trainer.testing else "val"
+        if isinstance(pl_module, DetectionTask):
+            self._draw_boxes(pl_module, batch, split)
+            return
         truth = "mask" if "mask" in batch else "label"
         if truth == "label" and not isinstance(pl_module, LabelTask):
             return
@@ -71,6 +80,20 @@ class Pictures(Callback):
 
     on_test_batch_end = on_validation_batch_end
 
+    def _draw_boxes(self, task: DetectionTask, batch: Any, split: str) -> None:
+        count = min(self.count - self._done, len(batch["boxes"]))
+        if count < 1:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        sizes = batch["size"][:count]
+        for number, found in enumerate(task(batch["image"][:count], sizes)):
+            height, width = sizes[number].tolist()
+            pixels = batch["image"][number, :, :height, :width].permute(1, 2, 0).cpu().numpy()
+            truth = {"boxes": batch["boxes"][number], "labels": batch["labels"][number]}
+            picture = _boxes(pixels, truth, found, list(task.class_names))
+            picture.save(self.folder / f"{split}_{self._done:02d}.png")
+            self._done += 1
+
 
 def _masks(pixels: NDArray[Any], truth: Tensor, found: Tensor, class_names: list[str]) -> Image.Image:
     masks = {"truth": truth, "prediction": found.argmax(dim=0)}
@@ -78,6 +101,17 @@ def _masks(pixels: NDArray[Any], truth: Tensor, found: Tensor, class_names: list
         (title, overlay(pixels, mask.cpu().numpy().astype(np.uint8), len(class_names))) for title, mask in masks.items()
     ]
     return panel([("picture", displayable(pixels)), *overlays], class_names)
+
+
+def _boxes(pixels: NDArray[Any], truth: dict[str, Tensor], found: Detection, class_names: list[str]) -> Image.Image:
+    sure = found["scores"] >= LEAST_SCORE
+    texts = [f"{score:.2f}" for score in found["scores"][sure].tolist()]
+    shown = [(truth["boxes"], truth["labels"], None), (found["boxes"][sure], found["labels"][sure], texts)]
+    drawn = [
+        draw_boxes(pixels, boxes.cpu().numpy(), labels.cpu().numpy(), len(class_names), words, height=_HEIGHT)
+        for boxes, labels, words in shown
+    ]
+    return panel([("truth", drawn[0]), (f"found, score at least {LEAST_SCORE}", drawn[1])], class_names)
 
 
 def _labels(pixels: NDArray[Any], truth: Tensor, found: Tensor, class_names: list[str]) -> Image.Image:

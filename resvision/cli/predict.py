@@ -12,12 +12,21 @@ from typing import Any, Final
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from resvision.cli.found_boxes import CocoResults, write_boxes
 from resvision.cli.messages import explain
 from resvision.cli.request import Request
 from resvision.cli.run_folder import new_folder
 from resvision.data.reading import IMAGE_SUFFIXES
-from resvision.inference import ClassificationResult, EmbeddingResult, Predictor, SegmentationResult, load
+from resvision.inference import (
+    ClassificationResult,
+    DetectionResult,
+    EmbeddingResult,
+    Predictor,
+    SegmentationResult,
+    load,
+)
 from resvision.inference.checkpoints import find_checkpoint
+from resvision.tasks.box_scores import LEAST_SCORE
 
 __all__ = ["main"]
 
@@ -26,7 +35,7 @@ _TOP: Final = 5
 
 
 def main(verb: str, words: Sequence[str]) -> int:
-    """Predict every picture; write one JSON line each, and masks and overlays where the model segments."""
+    """Predict every picture; write one JSON line each, and what there is to see of masks and boxes."""
     request = Request.parse(words)
     options = _parser(verb).parse_args(words)
     if request.ckpt_path is None:
@@ -34,7 +43,10 @@ def main(verb: str, words: Sequence[str]) -> int:
     pictures = _pictures(options.data)
     predictor = load(find_checkpoint(request.ckpt_path, run=request.run), options.device)
     output = new_folder(Path("predictions"), options.output, "--output")
-    failures = _predict(predictor, pictures, output)
+    coco = CocoResults([*pictures], predictor.class_names, options.annotations) if predictor.detects else None
+    failures = _predict(predictor, pictures, output, options.score, coco)
+    if coco is not None:
+        coco.write(output / "coco_results.json")
     print(f"{len(pictures) - failures} of {len(pictures)} pictures predicted, written to {output}")
     return 1 if failures else 0
 
@@ -45,11 +57,13 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
         description="Apply a trained model to pictures. Writes predictions.jsonl, with the five likeliest classes of a "
         "classifier, or the embedding of a face; a segmentation also writes masks/ (palette PNG, values are class "
-        "numbers) and overlays/.",
+        "numbers) and overlays/, a detector overlays/ and coco_results.json, with boxes of lower scores too.",
     )
     parser.add_argument("--ckpt_path", metavar="CKPT", help="best, last, a run folder or a checkpoint file")
     parser.add_argument("--data", required=True, help="a folder, searched with its subfolders, a glob or a file")
     parser.add_argument("--output", type=Path, help="folder to write, empty or not there yet; default: predictions/<n>")
+    parser.add_argument("--score", type=float, default=LEAST_SCORE, help="least score of a box; default: %(default)s")
+    parser.add_argument("--annotations", type=Path, help="COCO's JSON of these pictures, for ids in coco_results.json")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
     parser.add_argument("-c", "--config", action="append", help="the config whose newest run best and last speak of")
     parser.add_argument("--run_dir", help="the run that best and last speak of")
@@ -82,7 +96,9 @@ def _pictures(data: str) -> dict[Path, Path]:
     return dict(zip(files, unique, strict=True))
 
 
-def _predict(predictor: Predictor, pictures: dict[Path, Path], output: Path) -> int:
+def _predict(
+    predictor: Predictor, pictures: dict[Path, Path], output: Path, least_score: float, coco: CocoResults | None
+) -> int:
     """Predict the pictures one by one; one that cannot be read is reported, and the others go on.
 
     Returns:
@@ -105,6 +121,10 @@ def _predict(predictor: Predictor, pictures: dict[Path, Path], output: Path) -> 
                 line["top"] = [{"class": name, "probability": round(p, 6)} for name, p in result.top(_TOP)]
             elif isinstance(result, EmbeddingResult):
                 line["embedding"] = [round(value, 6) for value in result.embedding.tolist()]
+            elif isinstance(result, DetectionResult):
+                assert coco is not None
+                coco.add(path, result)
+                line |= write_boxes(result.surer_than(least_score), image, output, name)
             else:
                 line |= _write_masks(result, image, output, name)
             lines.write(json.dumps(line) + "\n")

@@ -72,6 +72,12 @@ class EpochSampler(DistributedSampler[SampleKey]):
         self.start = 0
         self.weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
 
+    def set_epoch(self, epoch: int) -> None:
+        """Begin another epoch; what was to be skipped belonged to the one before."""
+        if epoch != self.epoch:
+            self.start = 0
+        super().set_epoch(epoch)
+
     def __len__(self) -> int:
         if self.shuffle:
             return self.size // self.num_replicas

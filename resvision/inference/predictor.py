@@ -7,11 +7,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from resvision.data.detection_geometry import fitted_size, padded_size, resize
 from resvision.data.fitting import fit_to
 from resvision.data.reading import read_image
 from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
-from resvision.inference.results import ClassificationResult, EmbeddingResult, Result, SegmentationResult
-from resvision.tasks import LabelTask, VerificationTask, VisionTask
+from resvision.inference.results import (
+    ClassificationResult,
+    DetectionResult,
+    EmbeddingResult,
+    Result,
+    SegmentationResult,
+)
+from resvision.models.detector import rescale
+from resvision.tasks import DetectionTask, LabelTask, VerificationTask, VisionTask
 
 __all__ = ["Predictor", "load"]
 
@@ -32,6 +40,11 @@ class Predictor:
         self.task = task.eval().to(self.device)
         self.class_names = tuple(task.class_names)
         self.in_channels: Literal[1, 3] = task.description()["in_channels"]
+
+    @property
+    def detects(self) -> bool:
+        """Whether it finds objects in boxes."""
+        return isinstance(self.task, DetectionTask)
 
     def read(self, path: str | Path) -> NDArray[Any]:
         """Read a picture the way it was read in training, (H, W, C)."""
@@ -54,6 +67,12 @@ class Predictor:
             )
         if isinstance(self.task, LabelTask | VerificationTask) and self.task.image_size is not None:
             pixels = fit_to(pixels, self.task.image_size)
+        shape = (pixels.shape[0], pixels.shape[1])
+        size = shape
+        if isinstance(self.task, DetectionTask):
+            size = shape if self.task.input_size is None else fitted_size(shape, self.task.input_size)
+            below, beside = np.subtract(padded_size(size), size)
+            pixels = np.pad(resize(pixels, size), ((0, below), (0, beside), (0, 0)))
         batch = torch.from_numpy(np.ascontiguousarray(pixels)[None]).permute(0, 3, 1, 2).to(self.device)
         bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
@@ -61,6 +80,11 @@ class Predictor:
                 return ClassificationResult(self.task.probabilities(batch)[0].cpu().numpy(), self.class_names)
             if isinstance(self.task, VerificationTask):
                 return EmbeddingResult(self.task(batch)[0].cpu().numpy(), self.task.threshold.item())
+            if isinstance(self.task, DetectionTask):
+                (found,) = self.task(batch, torch.tensor([size]))
+                found = rescale(found, size, shape)
+                boxes, scores, labels = (found[key].cpu().numpy() for key in ("boxes", "scores", "labels"))
+                return DetectionResult(boxes, scores, labels, self.class_names)
             logits = self.task(batch)
         mask = logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
         return SegmentationResult(mask, self.class_names)
@@ -87,9 +111,13 @@ def load(ckpt_path: str | Path, device: str | None = None) -> Predictor:
         )
     # Names that begin with an underscore are Lightning's notes on how it would build the class itself.
     settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if key[0] != "_"}
-    task = kinds[name](**settings)
-    task.load_state_dict(checkpoint["state_dict"])
-    task.on_load_checkpoint(checkpoint)
+    try:
+        task = kinds[name](**settings)
+        task.load_state_dict(checkpoint["state_dict"])
+        task.on_load_checkpoint(checkpoint)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{path} is of a {name} that cannot be built: {reason}") from error
     return Predictor(task, device)
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from resvision.drawing import class_colours, overlay
+from resvision.drawing import class_colours, draw_boxes, overlay
 
-__all__ = ["ClassificationResult", "EmbeddingResult", "Result", "SegmentationResult"]
+__all__ = ["ClassificationResult", "DetectionResult", "EmbeddingResult", "Result", "SegmentationResult"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,37 @@ class ClassificationResult:
 
 
 @dataclass(frozen=True)
+class DetectionResult:
+    """Objects in boxes, the surest first.
+
+    Attributes:
+        boxes: (K, 4), float32, xyxy in pixels of the picture.
+        scores: (K,), float32, 0 to 1.
+        labels: (K,), int64, class numbers.
+        class_names: Names in the order of the class numbers.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+    def surer_than(self, score: float) -> "DetectionResult":
+        """Return the objects with at least a score."""
+        kept = self.scores >= score
+        return DetectionResult(self.boxes[kept], self.scores[kept], self.labels[kept], self.class_names)
+
+    def names(self) -> list[str]:
+        """Return the class of each object."""
+        return [self.class_names[label] for label in self.labels]
+
+    def overlay(self, image: NDArray[Any]) -> Image.Image:
+        """Return the picture, (H, W, C), with boxes, names and scores."""
+        texts = [f"{name} {score:.2f}" for name, score in zip(self.names(), self.scores, strict=True)]
+        return Image.fromarray(draw_boxes(image, self.boxes, self.labels, len(self.class_names), texts))
+
+
+@dataclass(frozen=True)
 class EmbeddingResult:
     """A point on a sphere for the picture: pictures of the same lie close together.
 
@@ -79,4 +110,4 @@ class EmbeddingResult:
         return self.similarity(other) >= self.threshold
 
 
-Result = SegmentationResult | ClassificationResult | EmbeddingResult
+Result = SegmentationResult | ClassificationResult | DetectionResult | EmbeddingResult

@@ -4,6 +4,7 @@ from resvision.tasks.base import VisionTask
 from resvision.tasks.calibration import CalibrationError
 from resvision.tasks.classification import ClassificationTask
 from resvision.tasks.confusion import ClassificationScores, ConfusionMatrix, SegmentationScores
+from resvision.tasks.detection import DetectionTask
 from resvision.tasks.finetuning import PRESETS, FineTuning
 from resvision.tasks.labelling import LabelTask
 from resvision.tasks.multi_label import MultiLabelTask
@@ -18,6 +19,7 @@ __all__ = [
     "ClassificationScores",
     "ClassificationTask",
     "ConfusionMatrix",
+    "DetectionTask",
     "DropAtSteps",
     "FineTuning",
     "LabelTask",

@@ -1,7 +1,7 @@
 """Fine-tuning: which parts of a pretrained model train, from when on, and how fast."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any, Final, Literal, NamedTuple, TypedDict, final, get_args
@@ -203,10 +203,21 @@ def _parts(model: nn.Module, settings: FineTuning) -> list[_Part]:
         start = math.inf if frozen is None else float(frozen + depth * settings.stage_epochs)
         factor = settings.backbone_lr * settings.stage_lr_decay**depth
         parts.append(_Part(name, modules, parameters, start, factor, is_stage=True))
-    for name, child in model.named_children():
-        if child is not backbone and list(child.parameters()):
+    for name, child in _children_beside(model, backbone):
+        if list(child.parameters()):
             parts.append(_Part(name, list(child.modules()), list(child.parameters()), 0.0, 1.0, is_stage=False))
     return parts
+
+
+def _children_beside(model: nn.Module, backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the parts of a model that the backbone is no part of, by name."""
+    for name, child in model.named_children():
+        if child is backbone:
+            continue
+        if any(part is backbone for part in child.modules()):
+            yield from _children_beside(child, backbone)
+        else:
+            yield name, child
 
 
 def _when(start: float) -> str:

@@ -1,0 +1,79 @@
+"""Average precision by hand and against COCO's rules; the confusion matrix by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from resvision.tasks.box_scores import BoxConfusion, BoxScores, average_precision
+
+
+def _found(rows: list[tuple[float, float, float, float, float, int]]) -> dict[str, Tensor]:
+    table = torch.tensor([row[:5] for row in rows]).reshape(-1, 5)
+    labels = torch.tensor([row[5] for row in rows], dtype=torch.int64)
+    return {"boxes": table[:, :4], "scores": table[:, 4], "labels": labels}
+
+
+def _truth(rows: list[tuple[float, float, float, float, int]], crowd: tuple[int, ...] = ()) -> dict[str, Tensor]:
+    boxes = torch.tensor([row[:4] for row in rows]).reshape(-1, 4)
+    return {
+        "boxes": boxes,
+        "labels": torch.tensor([row[4] for row in rows], dtype=torch.int64),
+        "iscrowd": torch.tensor([int(number in crowd) for number in range(len(rows))], dtype=torch.int64),
+        "area": (boxes[:, 2:] - boxes[:, :2]).prod(dim=1),
+    }
+
+
+def _scores(found: list[dict[str, Tensor]], truth: list[dict[str, Tensor]], num_classes: int = 3) -> BoxScores:
+    metric = average_precision()
+    metric.update(found, truth)
+    return BoxScores.of(metric, num_classes)
+
+
+def test_scores__of_boxes_found_and_missed() -> None:
+    truth = [_truth([(0, 0, 20, 20, 0), (30, 30, 80, 80, 0), (0, 50, 100, 150, 2)])]
+    # Class 0: one of two objects, surest first; class 2: overlap 0.62, so found at 0.5, 0.55 and 0.6 of ten overlaps.
+    found = [_found([(0, 0, 20, 20, 0.9, 0), (0, 50, 62, 150, 0.8, 2)])]
+    scores = _scores(found, truth)
+    half = 51 / 101  # precision 1 at the recalls 0, 0.01, ..., 0.5
+    assert scores.ap[0] == pytest.approx(half)
+    assert math.isnan(scores.ap[1])
+    assert scores.ap[2] == pytest.approx(0.3)
+    assert scores.ap_50 == pytest.approx([half, math.nan, 1.0], nan_ok=True)
+    assert scores.overall["map"] == pytest.approx((half + 0.3) / 2)
+    assert scores.overall["map_50"] == pytest.approx((half + 1) / 2)
+    assert scores.overall["map_75"] == pytest.approx(half / 2)
+    assert scores.overall["map_small"] == pytest.approx(1.0)
+    assert scores.overall["map_medium"] == 0
+    assert scores.overall["map_large"] == pytest.approx(0.3)
+
+
+def test_scores__count_no_crowd_and_no_picture_twice() -> None:
+    truth = [_truth([(0, 0, 50, 50, 0), (0, 0, 100, 100, 0)], crowd=(1,)), _truth([])]
+    found = [_found([(0, 0, 50, 50, 0.9, 0), (60, 60, 90, 90, 0.95, 0)]), _found([])]
+    assert _scores(found, truth).overall["map"] == pytest.approx(1.0)
+    found[1] = _found([(60, 60, 90, 90, 0.99, 0)])
+    assert _scores(found, truth).overall["map"] == pytest.approx(0.5)
+
+
+def test_scores__of_nothing_are_nan() -> None:
+    scores = _scores([_found([])], [_truth([])])
+    assert all(math.isnan(value) for value in (*scores.overall.values(), *scores.ap, *scores.ap_50))
+
+
+def test_confusion__pairs_boxes_by_overlap() -> None:
+    truth = _truth([(0, 0, 10, 10, 0), (20, 0, 30, 10, 1), (50, 0, 60, 10, 1), (100, 100, 200, 200, 0)], crowd=(3,))
+    found = _found(
+        [
+            (0, 0, 10, 9, 0.9, 1),  # the first object, of another class
+            (0, 0, 10, 7, 0.95, 0),  # overlaps it less: invented
+            (20, 0, 30, 10, 0.8, 1),  # right
+            (50, 0, 60, 10, 0.2, 1),  # not sure enough: its object is missed
+            (110, 110, 150, 150, 0.9, 2),  # lies in a crowd
+            (300, 300, 310, 310, 0.9, 2),  # invented
+        ]
+    )
+    matrix = BoxConfusion(3)
+    matrix.update([found, _found([])], [truth, _truth([(0, 0, 5, 5, 2)])])
+    assert matrix.compute().tolist() == [[0, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1], [1, 0, 1, 0]]
