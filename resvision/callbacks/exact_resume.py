@@ -20,11 +20,12 @@ class ExactResume(Callback):
     worker processes the first resumed epoch has the order of epoch 0 (#21938). Here no random state needs saving:
     the order and the augmentation are functions of seed, epoch and picture, and what the model draws (dropout, drop
     path) becomes a function of seed and step. What is left is to tell the data where to begin, before the loader
-    exists.
+    exists, and Lightning which of its hooks the checkpoint was written before: it would leave out a validation that
+    was due, miscount epochs and logged steps, and forget a `ReduceLROnPlateau` at the end of an epoch.
 
-    The weights, the batches and the epochs are those of the run without the stop, whichever hook wrote the checkpoint
-    and however often the run is resumed. A validation that was due at the very step of a checkpoint written before
-    it is not made up for.
+    The weights, the batches, the epochs and the validations are those of the run without the stop, whichever hook
+    wrote the checkpoint and however often the run is resumed. Gradients that were being accumulated are not in a
+    checkpoint: write them after an optimiser step.
 
     Args:
         seed: Seed of the run.
@@ -32,32 +33,94 @@ class ExactResume(Callback):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+        self._validated = 0  # batches trained before the last whole validation
+        self._watched: dict[str, float] = {}  # what plateau schedulers look at
+        self._plateau_due = False
+
+    # What a checkpoint says
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what Lightning does not save of where it stands."""
+        return {"validated": self._validated, "watched": self._watched}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Know again what was known."""
+        self._validated, self._watched = state_dict["validated"], state_dict["watched"]
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Let no logged value be younger on the disk than the checkpoint that follows it."""
+        for logger in trainer.loggers:
+            logger.save()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Tell the data module where the checkpoint stands in its epoch."""
+        """Tell the data module, and Lightning, where the checkpoint stands in its epoch."""
         data = getattr(trainer, "datamodule", None)
         if trainer.state.fn != "fit" or not isinstance(data, VisionDataModule):
             return
-        loop = checkpoint["loops"]["fit_loop"]
-        batches, epochs = loop["epoch_loop.batch_progress"], loop["epoch_progress"]
         # Lightning cannot know that the loader begins where the checkpoint stands.
         warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch")
-        if not batches["is_last_batch"]:
-            data.resume_at(epochs["current"]["processed"], batches["current"]["ready"])
+        loop = checkpoint["loops"]["fit_loop"]
+        batches, epochs = loop["epoch_loop.batch_progress"], loop["epoch_progress"]["current"]
+        for counts in (batches["current"], batches["total"]):
+            # A batch that was trained is done, whichever of its hooks was still to come.
+            counts["ready"] = counts["started"] = counts["completed"] = counts["processed"]
+        state = checkpoint["callbacks"].get(self.state_key)
+        if state is not None and state["validated"] < batches["total"]["processed"]:
+            # Looks to Lightning like a validation in its first batch, which it goes back to if one is due.
+            validation = loop["epoch_loop.val_loop.batch_progress"]
+            validation["total"] |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+            validation["current"] |= {"ready": 0, "started": 0, "processed": 0, "completed": 0}
+        epoch_is_over = epochs["processed"] == epochs["started"]
+        self._plateau_due = epochs["completed"] < epochs["processed"]
+        data.resume_at(epochs["processed"], 0 if epoch_is_over else batches["current"]["processed"])
+
+    # While training
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make up for the step of a plateau scheduler that was to follow the checkpoint, or the epoch before."""
+        if not self._plateau_due:
             return
-        if batches["current"]["completed"] < batches["current"]["ready"]:
-            # Saved in the hooks of an epoch's last batch. From there Lightning counts the epochs wrong, and a run that
-            # is resumed once more repeats batches. It is right from the end of the epoch, so that is what it is told.
-            for counts in ("current", "total"):
-                batches[counts]["completed"] = batches[counts]["ready"]
-                epochs[counts]["processed"] += 1
-            loop["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
-        data.resume_at(epochs["current"]["processed"], 0)
+        self._plateau_due = False
+        for config in trainer.lr_scheduler_configs:
+            due = config.interval == "epoch" and trainer.current_epoch % config.frequency == 0
+            if config.reduce_on_plateau and due and config.monitor in self._watched:
+                pl_module.lr_scheduler_step(config.scheduler, self._watched[config.monitor])
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Give this step its own random numbers."""
+        _count_logged_steps(trainer, pl_module)
         seed = fold(self.seed, "step", trainer.fit_loop.epoch_loop.total_batch_idx)
         # `torch.manual_seed` would walk all backends, which takes longer than the rest of this callback.
         torch.default_generator.manual_seed(seed)
         if pl_module.device.type == "cuda":
             torch.cuda.default_generators[pl_module.device.index].manual_seed(seed)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that this validation is done, and what it says to plateau schedulers."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._validated = trainer.fit_loop.epoch_loop.total_batch_idx + 1
+            self._watch(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note what plateau schedulers are about to look at, and let them, in an epoch that was resumed too."""
+        _count_logged_steps(trainer, pl_module)
+        known = self._watch(trainer)
+        if trainer.fit_loop.restarting and self._watched:
+            # Lightning leaves them out, as the scores of a validation before the stop are gone.
+            if known:
+                trainer.fit_loop._restarting = False
+            else:
+                self._plateau_due = True
+
+    def _watch(self, trainer: Trainer) -> bool:
+        """Note what plateau schedulers look at; say whether all of that was logged since the start of the process."""
+        watched = {str(config.monitor) for config in trainer.lr_scheduler_configs if config.reduce_on_plateau}
+        logged = {name: float(trainer.callback_metrics[name]) for name in watched & trainer.callback_metrics.keys()}
+        self._watched |= logged
+        return len(logged) == len(watched)
+
+
+def _count_logged_steps(trainer: Trainer, pl_module: LightningModule) -> None:
+    """Give loggers the right step: after some checkpoints Lightning is one off."""
+    if pl_module.automatic_optimization:
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step

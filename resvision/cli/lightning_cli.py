@@ -1,15 +1,15 @@
 """The verbs `fit`, `validate` and `test`: Lightning's own command line over the tasks and the data modules."""
 
+import csv
 import json
 import logging
 import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -20,26 +20,27 @@ from torch.optim.lr_scheduler import LRScheduler
 
 import resvision.data
 from resvision._version import __version__
-from resvision.callbacks import Pictures, Progress
+from resvision.callbacks import NonFiniteLossError, Pictures, Progress, RunStopped
 from resvision.cli import shipped
 from resvision.cli.messages import UsageError, explain_parse_error
+from resvision.cli.origin import Origin, sweep
 from resvision.cli.request import Request
 from resvision.cli.run_folder import RUNS, new_folder
-from resvision.cli.run_parts import run_callbacks, run_loggers
+from resvision.cli.run_parts import run_callbacks, run_loggers, run_plugins
 from resvision.data import VisionDataModule
-from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
+from resvision.data.plain_yaml import read_yaml
 from resvision.tasks import VisionTask
 
 __all__ = ["VisionCLI", "main", "prepare"]
-
-# What the data decides and a config therefore does not say.
-_LINKED = ("class_names", "in_channels", "input_size")
 
 
 def main(verb: str, words: Sequence[str]) -> int:
     """Run `fit`, `validate` or `test`."""
     prepare()
-    VisionCLI(verb, Request.parse(words))
+    try:
+        VisionCLI(verb, Request.parse(words))
+    except RunStopped as stop:
+        return stop.exit_code
     return 0
 
 
@@ -68,7 +69,9 @@ class VisionCLI(LightningCLI):
     def __init__(self, verb: str, request: Request) -> None:
         self._verb = verb
         self._request = request
-        self._checkpoint = self._find_checkpoint()
+        self._origin = Origin.of(verb, request, _say)
+        self._checkpoint = self._origin.checkpoint
+        self._first_weights: str | None = None  # what the config of a run that goes on says of them
         # LightningCLI warns when it is given words while the process has some of its own: ours come from there.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
@@ -85,39 +88,14 @@ class VisionCLI(LightningCLI):
                 args=self._words(),
             )
 
-    # What is asked for
-
-    def _find_checkpoint(self) -> Path | None:
-        given = self._request.ckpt_path
-        if given is None:
-            if self._verb != "fit" and not {"-h", "--help"} & set(self._request.rest):
-                raise UsageError(
-                    f"{self._verb} needs a trained model: give --ckpt_path best, last, a run folder or a file"
-                )
-            return None
-        return find_checkpoint(given, which="last" if self._verb == "fit" else "best", run=self._request.run)
-
     def _words(self) -> list[str]:
         """Return the words in the order of their authority, the weakest first."""
-        words = [self._verb]
-        if self._checkpoint is not None:
-            words += ["--config", json.dumps(self._said_by(self._checkpoint))]
+        words = [self._verb, *self._origin.words]
         for config in self._request.configs:
+            if Path(config).is_file():  # what is not there, the parser complains of
+                read_yaml(Path(config))
             words += ["--config", config]
         return [*words, *self._request.rest]
-
-    def _said_by(self, path: Path) -> dict[str, Any]:
-        """Return the part of a config that a checkpoint, or the run around it, stands for."""
-        checkpoint = read_checkpoint(path)
-        settings = {k: v for k, v in checkpoint["hyper_parameters"].items() if k not in _LINKED and k[0] != "_"}
-        model = {"class_path": checkpoint[ENTRY]["task"], "init_args": settings}
-        if self._request.configs:
-            return {"model": model}
-        config = path.parent.parent / "config.yaml"
-        if not config.is_file():
-            raise UsageError(f"{path} lies in no run folder, so nothing says which data to use; add --config FILE")
-        said = yaml.safe_load(config.read_text(encoding="utf-8"))
-        return {key: said[key] for key in ("seed_everything", "trainer", "model", "data")}
 
     # The parser
 
@@ -147,7 +125,12 @@ class VisionCLI(LightningCLI):
         parser.add_argument(
             "--ckpt_path",
             type=str | None,
-            help="Checkpoint: best, last, a run folder or a file. fit goes on from it.",
+            help="Checkpoint: best, last, a run folder or a file. fit goes on from it, in a new run folder.",
+        )
+        parser.add_argument(
+            "--resume",
+            type=Literal["auto"] | None,
+            help="auto: go on with the run, in its folder, from its newest good checkpoint; begin it if there is none.",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -179,6 +162,11 @@ class VisionCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Choose the precision if nobody did: bf16 where the hardware computes in it, else 32 bit."""
+        if self._checkpoint is not None:
+            # Its weights are those to use; the config keeps the name of the first ones, and nothing fetches them.
+            settings = self.config[self._verb].model.init_args
+            if "weights" in settings:
+                self._first_weights, settings["weights"] = settings["weights"], None
         trainer = self.config[self._verb].trainer
         on_gpu = torch.cuda.is_available() and trainer.accelerator in ("auto", "gpu", "cuda")
         if trainer.precision is None and on_gpu and torch.cuda.is_bf16_supported():
@@ -197,44 +185,60 @@ class VisionCLI(LightningCLI):
         loggers: bool | list[Logger] = False
         self._run_folder: Path | None = None
         if self._verb == "fit" and not given.fast_dev_run:
-            self._run_folder = self._new_run_folder()
-            loggers = run_loggers(self._run_folder, given.logger)
-            callbacks += run_callbacks(self._run_folder, self.model, self.config[self._verb].seed_everything)
+            self._run_folder = self._enter_run_folder()
+            loggers = run_loggers(self._run_folder, given.logger, self._origin.done)
+            before = None if self._checkpoint is None else self._checkpoint.with_name("best.ckpt")
+            callbacks += run_callbacks(self._run_folder, self.model, self.config[self._verb].seed_everything, before)
+            kwargs["plugins"] = run_plugins(given.plugins)
             self._save_config(self._run_folder / "config.yaml")
             kwargs["default_root_dir"] = str(self._run_folder)
         else:
             kwargs["enable_checkpointing"] = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-            if (scored := self._run_of_checkpoint()) is not None:
+            if (scored := self._origin.run_of_checkpoint) is not None:
                 callbacks.append(Pictures(scored / "pictures"))
         trainer = super().instantiate_trainer(callbacks=callbacks, logger=loggers, **kwargs)
         device = trainer.strategy.root_device.type
         _say(f"{trainer.num_devices} x {device}, precision {trainer.precision}, channels_last")
         return trainer
 
-    def _new_run_folder(self) -> Path:
+    def _enter_run_folder(self) -> Path:
         folder = self._request.run_dir or Path()
         if _is_first_process():
+            sweep(self._request.run_dir, self._origin.run_of_checkpoint)
+        if (run := self._origin.run) is not None:
+            folder = run
+        elif _is_first_process():
             # A run that goes on by its folder alone has the name of the one before.
-            before = None if self._request.configs else self._run_of_checkpoint()
+            before = None if self._request.configs else self._origin.run_of_checkpoint
             name = self._request.name if before is None else before.absolute().parent.name
             folder = new_folder(RUNS / name, self._request.run_dir, "--run_dir")
-        _say(f"run folder {folder}")
+        at = f", after step {self._origin.done}" if self._origin.done else ""
+        _say(f"run folder {folder}{at}")
         return folder
 
     @rank_zero_only
     def _save_config(self, path: Path) -> None:
-        self._parser(self._verb).save(self.config[self._verb], path, skip_none=False)
+        if self._first_weights is not None:
+            self.config[self._verb].model.init_args["weights"] = self._first_weights
+        self._parser(self._verb).save(self.config[self._verb], path, skip_none=False, overwrite=True)
 
     # The verbs
 
     def fit(self, **kwargs: Any) -> None:
         """Train, score the best checkpoint on the validation split, and say where everything lies."""
+        how = f"to go on: resvision fit --run_dir {self._run_folder} --resume auto"
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True)
+        except RunStopped as stop:
+            _say(f"\nsaved after step {stop.step}; {how}" if stop.saved else "\nstopped before the first step")
+            raise
+        except NonFiniteLossError as error:
+            what = f"look into it: resvision replay {self._run_folder}; or lower the learning rate, and {how}"
+            raise NonFiniteLossError(f"{error}\n{what}") from error
         except SystemExit as stop:
             # Lightning turns a Ctrl-C into an exit without a word.
-            if self._run_folder is not None and (self._run_folder / "checkpoints" / "last.ckpt").exists():
-                _say(f"\nto go on after the last whole epoch: resvision fit --ckpt_path {self._run_folder}")
+            if self._run_folder is not None and any((self._run_folder / "checkpoints").glob("*.ckpt")):
+                _say(f"\nstopped at once; {how}")
             raise KeyboardInterrupt from stop
         if self._run_folder is None:
             return
@@ -256,20 +260,18 @@ class VisionCLI(LightningCLI):
         score = getattr(self.trainer, verb)
         (metrics,) = score(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True, verbose=False)
         _say(f"\n{self.model.report()}")
-        folder = self._run_of_checkpoint()
+        folder = self._origin.run_of_checkpoint
         if _is_first_process() and folder is not None:
             # JSON knows no nan, which is the score of a class that the split does not show.
             scores = {name: None if math.isnan(value) else value for name, value in metrics.items()}
             result = json.dumps({"checkpoint": str(self._checkpoint), "metrics": scores}, indent=2, allow_nan=False)
             (folder / f"{verb}.json").write_text(result + "\n", encoding="utf-8")
-            _say(f"\nwritten to {folder / f'{verb}.json'} and {folder / 'pictures'}")
-
-    def _run_of_checkpoint(self) -> Path | None:
-        """Return the run folder that the checkpoint lies in, None if it lies in none."""
-        if self._checkpoint is None:
-            return None
-        folder = self._checkpoint.parent.parent
-        return folder if (folder / "config.yaml").is_file() else None
+            files = [f"{verb}.json"]
+            for name, rows in self.model.tables().items():
+                files.append(f"{verb}_{name}.csv")
+                with (folder / files[-1]).open("w", encoding="utf-8", newline="") as file:
+                    csv.writer(file).writerows(rows)
+            _say(f"\nwritten to {', '.join(str(folder / name) for name in files)} and {folder / 'pictures'}")
 
 
 def _class_names_of(data: VisionDataModule) -> list[str]:
@@ -311,8 +313,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
     # A checkpoint that is only scored brings no training callbacks along.
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided")
-    # A run that goes on has a folder of its own, and its best epoch is the best of that run.
-    warnings.filterwarnings("ignore", message="The dirpath has changed")
+    # A run that goes on may have a folder of its own; what counts of the one before, it takes along.
+    warnings.filterwarnings("ignore", message="The dirpath has changed|Checkpoint directory .* is not empty")
     # albumentations takes a list where its default is a pair.
     warnings.filterwarnings("ignore", message=r"\s*Dump of a value that does not round-trip")
     # No workers are right where the model computes on the CPU, and small splits are short on purpose.

@@ -41,6 +41,8 @@ def explain(error: Exception) -> Explanation:
         return Explanation(text, 1)
     if isinstance(error, _ABOUT_INPUT):
         return Explanation(text, 2)
+    if isinstance(error, FloatingPointError):  # a run whose loss is no number any more
+        return Explanation(text, 1)
     return Explanation(f"{type(error).__name__}: {text}\n(--debug shows where this happened)", 1)
 
 

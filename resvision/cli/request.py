@@ -19,12 +19,14 @@ class Request:
         configs: Paths of the configs, in their order; a shipped one's name is already resolved.
         ckpt_path: What `--ckpt_path` says.
         run_dir: What `--run_dir` says.
+        resume: Whether `--resume auto` was said.
         rest: All other words, in their order.
     """
 
     configs: tuple[str, ...]
     ckpt_path: str | None
     run_dir: Path | None
+    resume: bool
     rest: tuple[str, ...]
 
     @classmethod
@@ -34,8 +36,10 @@ class Request:
         parser.add_argument("-c", "--config", action="append", default=[])
         parser.add_argument("--ckpt_path")
         parser.add_argument("--run_dir", type=Path)
+        parser.add_argument("--resume", choices=("auto",))
         known, rest = parser.parse_known_args(words)
-        return cls(tuple(map(find_config, known.config)), known.ckpt_path, known.run_dir, tuple(rest))
+        configs = tuple(map(find_config, known.config))
+        return cls(configs, known.ckpt_path, known.run_dir, known.resume is not None, tuple(rest))
 
     @property
     def name(self) -> str:

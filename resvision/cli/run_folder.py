@@ -35,9 +35,14 @@ def new_folder(parent: Path, named: Path | None, option: str) -> Path:
 
 
 def newest_run(name: str) -> Path | None:
-    """Return the run of this config with the highest number, None if there is none yet."""
-    number = max(_numbers(RUNS / name), default=None)
-    return None if number is None else RUNS / name / str(number)
+    """Return the run of this config with the highest number, None if there is none yet.
+
+    One that has a checkpoint counts before one that has none, which may be just beginning.
+    """
+    runs = [RUNS / name / str(number) for number in sorted(_numbers(RUNS / name))]
+    begun = [run for run in runs if any((run / "checkpoints").glob("*.ckpt"))]
+    runs = begun or runs
+    return runs[-1] if runs else None
 
 
 def _numbered(parent: Path) -> Path:

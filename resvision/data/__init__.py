@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from resvision.data.errors import DataError
     from resvision.data.fitting import fit_to
     from resvision.data.identity_folder import IdentityFolder
+    from resvision.data.image_csv import Columns, ImageCSV
     from resvision.data.image_folder import ImageFolder
     from resvision.data.mask_folder import MaskFolder
     from resvision.data.reading import image_size, read_image, read_mask
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 _HOME = {
     "CocoDetection": "coco",
     "CocoSplit": "coco",
+    "Columns": "image_csv",
     "DataError": "errors",
     "EpochSampler": "sampler",
     "IdentityFolder": "identity_folder",
+    "ImageCSV": "image_csv",
     "ImageFolder": "image_folder",
     "MaskFolder": "mask_folder",
     "SampleKey": "sampler",
@@ -47,9 +50,11 @@ _HOME = {
 __all__ = [
     "CocoDetection",
     "CocoSplit",
+    "Columns",
     "DataError",
     "EpochSampler",
     "IdentityFolder",
+    "ImageCSV",
     "ImageFolder",
     "MaskFolder",
     "SampleKey",

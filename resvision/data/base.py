@@ -32,9 +32,11 @@ class VisionDataset(Dataset[Any], ABC):
 
     Attributes:
         uniform_size: Whether all pictures have one height and width, so that they can be batched as they are.
+        weights: How often each picture is visited in training, in proportion to the others; None visits each once.
     """
 
     uniform_size: bool
+    weights: Sequence[float] | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -150,6 +152,17 @@ class VisionDataModule(LightningDataModule, ABC):
         """Return the test split in order, as it is."""
         return self._loader("test")
 
+    def workers(self) -> int:
+        """Return the number of processes that load pictures beside this one."""
+        if self.num_workers is not None:
+            return self.num_workers
+        if self._device().type == "cpu":
+            return 0
+        return min(8, suggested_max_num_workers(self.trainer.num_devices if self.trainer else 1))
+
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
     def _loader(self, split: Split) -> DataLoader[Any]:
         dataset = self.dataset(split)
         training = split == "train"
@@ -160,13 +173,10 @@ class VisionDataModule(LightningDataModule, ABC):
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
+            weights=dataset.weights if training else None,
         )
         batch_size = self.batch_size if training or dataset.uniform_size else 1
-        device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        workers = self.num_workers
-        if workers is None:
-            spare = suggested_max_num_workers(trainer.num_devices if trainer else 1)
-            workers = 0 if device.type == "cpu" else min(8, spare)
+        workers = self.workers()
         return DataLoader(
             dataset,
             batch_size=batch_size,
@@ -174,7 +184,7 @@ class VisionDataModule(LightningDataModule, ABC):
             drop_last=training and len(sampler) > batch_size,
             num_workers=workers,
             collate_fn=dataset.collate,
-            pin_memory=device.type == "cuda",
+            pin_memory=self._device().type == "cuda",
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
             worker_init_fn=_one_thread,

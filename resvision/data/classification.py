@@ -1,50 +1,160 @@
-"""Pictures with one class each: from a source of raw pictures to batches."""
+"""Labelled pictures: from a source of raw pictures to batches."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, TypedDict, final
+from typing import Any, Literal, TypedDict, final
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resvision.batch import ClassificationBatch
+from resvision.batch import ClassificationBatch, MultiLabelBatch
 from resvision.data.base import Split, VisionDataset, stack_images
 from resvision.data.fitting import fit_to
+from resvision.data.reading import PictureFile, read_image
 from resvision.data.sampler import SampleKey
 from resvision.data.seeding import fold
 from resvision.data.transforms import ClassificationTransform
 
-__all__ = ["ClassificationDataset", "ClassificationSample", "ClassificationSource", "divide"]
+__all__ = [
+    "ClassificationDataset",
+    "ClassificationSample",
+    "ClassificationSource",
+    "FileSource",
+    "Label",
+    "check_fractions",
+    "divide",
+]
+
+#: A class, from 0; or, for any number of classes, 1 or 0 for each: (num_classes,), float32.
+Label = int | NDArray[np.float32]
 
 
 class ClassificationSample(TypedDict):
-    """One picture with its class.
+    """One picture with its label.
 
     Attributes:
         image: (H, W, C), uint8 or uint16.
-        label: Class, from 0.
+        label: Class, or the classes that it shows.
         index: Position in the split.
     """
 
     image: NDArray[Any]
-    label: int
+    label: Label
     index: int
 
 
 class ClassificationSource(ABC):
-    """Raw pictures and classes of one split."""
+    """Raw pictures and labels of one split."""
 
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of pictures."""
 
     @abstractmethod
-    def read(self, index: int) -> tuple[NDArray[Any], int]:
-        """Return a picture (H, W, C), uint8 or uint16, and its class."""
+    def read(self, index: int) -> tuple[NDArray[Any], Label]:
+        """Return a picture (H, W, C), uint8 or uint16, and its label."""
 
     @abstractmethod
     def name(self, index: int) -> str:
         """Return what a person knows the picture by, such as its path."""
+
+    def label(self, index: int) -> Label:
+        """Return the label of a picture, which is read only where nothing else tells it."""
+        return self.read(index)[1]
+
+    def file(self, index: int) -> PictureFile | None:
+        """Return the file of a picture, if it has one of its own."""
+        return None
+
+    def weights(self) -> Sequence[float] | None:
+        """Return how often each picture is visited in training, in proportion; None for each once."""
+        return None
+
+
+@final
+class FileSource(ClassificationSource):
+    """Files with their labels.
+
+    Args:
+        files: The pictures.
+        labels: Label of each.
+        channels: 3 for RGB, 1 for grey.
+        weights: How often each is visited in training, in proportion to the others; None visits each once.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[PictureFile],
+        labels: Sequence[Label],
+        channels: Literal[1, 3],
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        self._files = files
+        self._labels = labels
+        self._channels = channels
+        self._weights = weights
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def read(self, index: int) -> tuple[NDArray[Any], Label]:
+        """Return a picture and its label."""
+        return read_image(self._files[index], self._channels), self._labels[index]
+
+    def label(self, index: int) -> Label:
+        """Return the label of a picture."""
+        return self._labels[index]
+
+    def name(self, index: int) -> str:
+        """Return the path of a picture."""
+        return str(self._files[index])
+
+    def file(self, index: int) -> PictureFile:
+        """Return the file of a picture."""
+        return self._files[index]
+
+    def weights(self) -> Sequence[float] | None:
+        """Return how often each picture is visited in training."""
+        return self._weights
+
+
+@final
+class ChosenSource(ClassificationSource):
+    """Some of the pictures of a source.
+
+    Args:
+        source: Where the pictures come from.
+        chosen: Their positions there.
+    """
+
+    def __init__(self, source: ClassificationSource, chosen: Sequence[int]) -> None:
+        self._source = source
+        self._chosen = chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def read(self, index: int) -> tuple[NDArray[Any], Label]:
+        """Return a picture and its label."""
+        return self._source.read(self._chosen[index])
+
+    def label(self, index: int) -> Label:
+        """Return the label of a picture."""
+        return self._source.label(self._chosen[index])
+
+    def name(self, index: int) -> str:
+        """Return what a person knows the picture by."""
+        return self._source.name(self._chosen[index])
+
+    def file(self, index: int) -> PictureFile | None:
+        """Return the file of a picture."""
+        return self._source.file(self._chosen[index])
+
+    def weights(self) -> Sequence[float] | None:
+        """Return how often each picture is visited in training."""
+        weights = self._source.weights()
+        return None if weights is None else [weights[index] for index in self._chosen]
 
 
 @final
@@ -52,7 +162,7 @@ class ClassificationDataset(VisionDataset):
     """Samples of a source in one size, augmented where there is a transform.
 
     Args:
-        source: Raw pictures and classes.
+        source: Raw pictures and labels.
         image_size: Height and width of every sample in pixels.
         transform: Augmentation of the training split; None takes the middle of each picture.
         seed: Seed of the augmentation.
@@ -72,6 +182,7 @@ class ClassificationDataset(VisionDataset):
         self.size = (image_size, image_size)
         self.transform = transform
         self.seed = seed
+        self.weights = source.weights()
 
     def __len__(self) -> int:
         return len(self.source)
@@ -88,12 +199,21 @@ class ClassificationDataset(VisionDataset):
         return self.source.name(index)
 
     @staticmethod
-    def collate(samples: Sequence[ClassificationSample]) -> ClassificationBatch:
+    def collate(samples: Sequence[ClassificationSample]) -> ClassificationBatch | MultiLabelBatch:
         """Put samples together into a batch."""
         return ClassificationBatch(
             image=stack_images([sample["image"] for sample in samples]),
-            label=torch.tensor([sample["label"] for sample in samples]),
+            label=torch.from_numpy(np.stack([sample["label"] for sample in samples])),
             index=torch.tensor([sample["index"] for sample in samples]),
+        )
+
+
+def check_fractions(val_fraction: float, test_fraction: float) -> None:
+    """Raise a ValueError unless both are parts of 1, the first above 0, and leave something to train on."""
+    if not (0 < val_fraction < 1 and 0 <= test_fraction < 1 and val_fraction + test_fraction < 1):
+        raise ValueError(
+            f"val_fraction is {val_fraction} and test_fraction {test_fraction}; "
+            "both are parts of 1, the first above 0, and leave something to train on"
         )
 
 

@@ -11,6 +11,7 @@ import yaml
 from resvision.data.annotation_files import find_pictures, first_few, inside, read_small
 from resvision.data.detection_records import Annotations, DetectionFolder, Draft, Flag
 from resvision.data.errors import DataError
+from resvision.data.plain_yaml import read_yaml
 from resvision.data.reading import IMAGE_SUFFIXES
 from resvision.data.splits import SPLITS, Split
 
@@ -191,11 +192,7 @@ def _is_missing(named: tuple[str, Path]) -> bool:
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; it names the classes and the folders of the pictures")
-    data = read_small(path, _MOST_BYTES)
-    try:
-        said = yaml.safe_load(data)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not a YAML file that can be read: {' '.join(str(error).split())}") from None
+    said = read_yaml(path)
     if not isinstance(said, dict):
         raise DataError(f"{path}: it must name the classes (names) and the folders of the pictures (train, val)")
     return said

@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Literal, final
 
-from numpy.typing import NDArray
-
-from resvision.data.base import Split, VisionDataModule
-from resvision.data.classification import ClassificationDataset, ClassificationSource
+from resvision.data.bad_images import OnBadImage
+from resvision.data.base import Split
+from resvision.data.classification import FileSource
+from resvision.data.classification_module import ClassificationDataModule
 from resvision.data.errors import DataError
-from resvision.data.reading import IMAGE_SUFFIXES, read_image
-from resvision.data.transforms import Augmentation, ClassificationTransform
+from resvision.data.reading import IMAGE_SUFFIXES
+from resvision.data.transforms import Augmentation
 
 __all__ = ["IdentityFolder"]
 
 
 @final
-class IdentityFolder(VisionDataModule):
+class IdentityFolder(ClassificationDataModule):
     """Pictures of identities that are told apart in training, and of others to verify on.
 
     Every folder below `root` that holds pictures is an identity, wherever it lies.
@@ -29,6 +29,11 @@ class IdentityFolder(VisionDataModule):
         image_size: Height and width in pixels at which the model sees pictures.
         in_channels: 3 for RGB, 1 for grey.
         augmentation: A named strength, or a list of albumentations' transforms.
+        on_bad_image: `error` stops at a picture that cannot be read. `skip` reads all pictures once before training,
+            leaves the bad ones out, and lists them in `skipped.csv` of the run.
+        skip_budget: Part of a split's pictures that may be skipped, in 0..1, rounded up.
+        keep_decoded: Part of the machine's memory, in 0..1, that the training and the validation split may take to stay
+            decoded, so that no file is read twice; a larger split is read anew in each epoch.
         batch_size: Pictures in a batch, of each process.
         num_workers: Processes that load pictures; None takes none where the model itself runs on the CPU, and
             otherwise as many as there are CPU cores to spare, up to 8.
@@ -44,6 +49,9 @@ class IdentityFolder(VisionDataModule):
         image_size: int = 112,
         in_channels: Literal[1, 3] = 3,
         augmentation: Augmentation = "light",
+        on_bad_image: OnBadImage = "error",
+        skip_budget: float = 0.05,
+        keep_decoded: float = 0.1,
         batch_size: int = 32,
         num_workers: int | None = None,
         seed: int = 0,
@@ -67,41 +75,25 @@ class IdentityFolder(VisionDataModule):
                 f"{root}: val and test leave {len(self.identities['train'])} identities to train on; name fewer"
             )
         super().__init__(
-            self.identities["train"], in_channels, batch_size=batch_size, num_workers=num_workers, seed=seed
+            self.identities["train"],
+            in_channels,
+            image_size=image_size,
+            augmentation=augmentation,
+            on_bad_image=on_bad_image,
+            skip_budget=skip_budget,
+            keep_decoded=keep_decoded,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
         )
-        self.channels = in_channels
-        self.image_size = image_size
-        self.transform = ClassificationTransform(augmentation, image_size)
 
-    def build(self, split: Split) -> ClassificationDataset:
+    def source(self, split: Split) -> FileSource:
         """List the pictures of one split; its identities are numbered from 0."""
         names = self.identities[split]
         if not names:
             raise DataError(f"{self.root}: no identities are named for the split {split}; set {split}")
         pictures = [(path, label) for label, name in enumerate(names) for path in self._pictures[name]]
-        transform = self.transform if split == "train" else None
-        return ClassificationDataset(
-            _IdentitySource(pictures, self.channels), self.image_size, transform, seed=self.seed
-        )
-
-
-@final
-class _IdentitySource(ClassificationSource):
-    """Files with the numbers of their identities."""
-
-    def __init__(self, pictures: Sequence[tuple[Path, int]], channels: Literal[1, 3]) -> None:
-        self._pictures = pictures
-        self._channels = channels
-
-    def __len__(self) -> int:
-        return len(self._pictures)
-
-    def read(self, index: int) -> tuple[NDArray[Any], int]:
-        path, label = self._pictures[index]
-        return read_image(path, self._channels), label
-
-    def name(self, index: int) -> str:
-        return str(self._pictures[index][0])
+        return FileSource([path for path, _ in pictures], [label for _, label in pictures], self.channels)
 
 
 def _by_identity(root: Path) -> dict[str, list[Path]]:

@@ -1,22 +1,22 @@
 """Pictures in folders that are named after their classes."""
 
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Literal, final
 
-from numpy.typing import NDArray
-
-from resvision.data.base import Split, VisionDataModule
+from resvision.data.bad_images import OnBadImage
+from resvision.data.base import Split
 from resvision.data.class_trees import ClassTree, find_trees
-from resvision.data.classification import ClassificationDataset, ClassificationSource, divide
+from resvision.data.classification import FileSource, check_fractions, divide
+from resvision.data.classification_module import ClassificationDataModule
 from resvision.data.errors import DataError
-from resvision.data.reading import PictureFile, read_image
-from resvision.data.transforms import Augmentation, ClassificationTransform
+from resvision.data.reading import PictureFile
+from resvision.data.transforms import Augmentation
 
 __all__ = ["ImageFolder"]
 
 
 @final
-class ImageFolder(VisionDataModule):
+class ImageFolder(ClassificationDataModule):
     """Pictures to classify, in one folder for each class.
 
     The folders of the classes lie in `root`, or in `root/train`, beside which there may be `val` (or `valid`, or
@@ -37,6 +37,11 @@ class ImageFolder(VisionDataModule):
         test_fraction: Part of each class that is held out for the test where there is no such folder; 0 has no test.
         in_channels: 3 for RGB, 1 for grey.
         augmentation: A named strength, or a list of albumentations' transforms.
+        on_bad_image: `error` stops at a picture that cannot be read. `skip` reads all pictures once before training,
+            leaves the bad ones out, and lists them in `skipped.csv` of the run.
+        skip_budget: Part of a split's pictures that may be skipped, in 0..1, rounded up.
+        keep_decoded: Part of the machine's memory, in 0..1, that the training and the validation split may take to stay
+            decoded, so that no file is read twice; a larger split is read anew in each epoch.
         batch_size: Pictures in a batch, of each process.
         num_workers: Processes that load pictures; None takes none where the model itself runs on the CPU, and
             otherwise as many as there are CPU cores to spare, up to 8.
@@ -52,29 +57,35 @@ class ImageFolder(VisionDataModule):
         test_fraction: float = 0.0,
         in_channels: Literal[1, 3] = 3,
         augmentation: Augmentation = "light",
+        on_bad_image: OnBadImage = "error",
+        skip_budget: float = 0.05,
+        keep_decoded: float = 0.1,
         batch_size: int = 32,
         num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
         self._trees = find_trees(Path(root))
         names = self._trees["train"].several_class_names()
-        super().__init__(names, in_channels, batch_size=batch_size, num_workers=num_workers, seed=seed)
-        if not (0 < val_fraction < 1 and 0 <= test_fraction < 1 and val_fraction + test_fraction < 1):
-            raise ValueError(
-                f"val_fraction is {val_fraction} and test_fraction {test_fraction}; "
-                "both are parts of 1, the first above 0, and leave something to train on"
-            )
+        super().__init__(
+            names,
+            in_channels,
+            image_size=image_size,
+            augmentation=augmentation,
+            on_bad_image=on_bad_image,
+            skip_budget=skip_budget,
+            keep_decoded=keep_decoded,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        check_fractions(val_fraction, test_fraction)
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
-        self.channels = in_channels
-        self.image_size = image_size
-        self.transform = ClassificationTransform(augmentation, image_size)
 
-    def build(self, split: Split) -> ClassificationDataset:
+    def source(self, split: Split) -> FileSource:
         """List the pictures of one split."""
-        source = _FolderSource(self._pictures(split), self.channels)
-        transform = self.transform if split == "train" else None
-        return ClassificationDataset(source, self.image_size, transform, seed=self.seed)
+        pictures = self._pictures(split)
+        return FileSource([file for file, _ in pictures], [label for _, label in pictures], self.channels)
 
     def _pictures(self, split: Split) -> list[tuple[PictureFile, int]]:
         """Return the files of a split, each with its class."""
@@ -104,25 +115,6 @@ class ImageFolder(VisionDataModule):
                 )
             pictures += [(files[key], label) for key in sorted(parts[split])]
         return pictures
-
-
-@final
-class _FolderSource(ClassificationSource):
-    """Files with their classes."""
-
-    def __init__(self, pictures: list[tuple[PictureFile, int]], channels: Literal[1, 3]) -> None:
-        self._pictures = pictures
-        self._channels = channels
-
-    def __len__(self) -> int:
-        return len(self._pictures)
-
-    def read(self, index: int) -> tuple[NDArray[Any], int]:
-        path, label = self._pictures[index]
-        return read_image(path, self._channels), label
-
-    def name(self, index: int) -> str:
-        return str(self._pictures[index][0])
 
 
 def _check_classes(tree: ClassTree, train: ClassTree) -> None:

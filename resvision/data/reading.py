@@ -25,18 +25,20 @@ __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "PictureFile", "image_size", "read_im
 PictureFile = Path | ZipEntry
 
 #: Endings, in lower case, of the files that are pictures.
-IMAGE_SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES: Final = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
 
 #: Most pixels of a picture that is decoded: the number from which Pillow refuses, about 179 million.
 MAX_PIXELS: Final = 2 * (1024**3 // 4 // 3)
 
-_FORMATS: Final = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 #: EXIF orientations whose height is the stored width.
 _TURNED: Final = (5, 6, 7, 8)
 
 
 def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
-    """Read a picture, upright.
+    """Read a picture, upright; of one that moves, the first frame.
 
     Grey pictures become three equal channels and colours become grey where the number of channels asks for
     it; palettes are resolved, transparency is dropped.
@@ -53,7 +55,9 @@ def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
     """
     with _opened(path) as file:
         data = file.read()
-    _header(path, BytesIO(data))
+    header = _header(path, BytesIO(data))
+    if header.format == "GIF":  # Older releases of OpenCV know none, and newer ones read frames in a way of their own.
+        return _first_frame(path, header, channels)
     colour = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
     # The decoder's own words about a broken file would stand beside the error below, without the file's name.
     level = cv2.utils.logging.setLogLevel(0)
@@ -69,6 +73,14 @@ def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
         raise DataError(f"{path}: pixels of type {image.dtype}; save it with 8 or 16 bits for a channel")
     # Not IMREAD_COLOR_RGB: OpenCV 5.0 leaves a TIFF of 16 bits in the order of blue, green, red.
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 else image[..., None]
+
+
+def _first_frame(path: PictureFile, image: Image.Image, channels: Literal[1, 3]) -> NDArray[Any]:
+    try:
+        pixels = np.asarray(image.convert("RGB"))
+    except Exception as error:  # Pillow's decoders raise errors of many kinds for a broken file.
+        raise _damaged(path) from error
+    return pixels if channels == 3 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
 
 
 def read_mask(path: PictureFile) -> NDArray[Any]:

@@ -34,6 +34,8 @@ class EpochSampler(DistributedSampler[SampleKey]):
         seed: Seed of the order.
         rank: Number of this process, from 0.
         world_size: Number of processes.
+        weights: How often each picture is visited in training, in proportion to the others, at least 0; an epoch has
+            as many pictures as before, drawn with replacement. None visits each once.
 
     Attributes:
         start: Number of this process's pictures that the next pass skips, to resume within an epoch. It
@@ -44,7 +46,16 @@ class EpochSampler(DistributedSampler[SampleKey]):
         ValueError: Training with fewer pictures than processes.
     """
 
-    def __init__(self, size: int, *, shuffle: bool, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        shuffle: bool,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        weights: Sequence[float] | None = None,
+    ) -> None:
         if shuffle and size < world_size:
             raise ValueError(
                 f"{size} training pictures cannot be divided among {world_size} processes; use fewer devices"
@@ -59,6 +70,13 @@ class EpochSampler(DistributedSampler[SampleKey]):
         )
         self.size = size
         self.start = 0
+        self.weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin another epoch; what was to be skipped belonged to the one before."""
+        if epoch != self.epoch:
+            self.start = 0
+        super().set_epoch(epoch)
 
     def __len__(self) -> int:
         if self.shuffle:
@@ -69,7 +87,13 @@ class EpochSampler(DistributedSampler[SampleKey]):
         order: Sequence[int] = range(self.size)
         if self.shuffle:
             generator = torch.Generator().manual_seed(fold(self.seed, "order", self.epoch))
-            order = torch.randperm(self.size, generator=generator).tolist()
+            if self.weights is None:
+                order = torch.randperm(self.size, generator=generator).tolist()
+            else:
+                # Where a number falls among the sums; `torch.multinomial` takes no more than 2^24 pictures.
+                sums = self.weights.cumsum(0)
+                numbers = torch.rand(self.size, generator=generator, dtype=torch.float64) * sums[-1]
+                order = torch.searchsorted(sums, numbers, right=True).clamp(max=self.size - 1).tolist()
         mine = order[self.rank :: self.num_replicas][self.start : len(self)]
         self.start = 0
         return iter([SampleKey(self.epoch, index) for index in mine])

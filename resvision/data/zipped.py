@@ -75,6 +75,10 @@ class ZipArchive:
         except (BadZipFile, KeyError, EOFError, zlib.error, OSError) as error:
             raise DataError(f"{self.path}/{name}: damaged within the archive; replace or remove it") from error
 
+    def size(self, name: str) -> int:
+        """Return the number of bytes of an entry once it is unpacked."""
+        return self._file().getinfo(name).file_size
+
     def _file(self) -> ZipFile:
         process = os.getpid()
         if self._handle is None or self._handle[0] != process:

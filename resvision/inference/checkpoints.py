@@ -71,16 +71,24 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):
         raise ValueError(broken)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"the checkpoint {path} holds more than tensors and plain data, and is not opened: it could run code"
         ) from error
-    except (RuntimeError, OSError, EOFError) as error:
+    except Exception as error:  # spoilt bytes make the reader raise almost anything
         raise ValueError(broken) from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(ENTRY), dict):
+    if not _is_ours(checkpoint):
         raise ValueError(
             f"{path} is not a checkpoint of resvision; to start from plain weights, "
             "give the file as `weights` of the model"
         )
     return checkpoint
+
+
+def _is_ours(checkpoint: Any) -> bool:
+    if not isinstance(checkpoint, dict) or not isinstance(said := checkpoint.get(ENTRY), dict):
+        return False
+    parts = (checkpoint.get("hyper_parameters"), checkpoint.get("state_dict"))
+    named = isinstance(said.get("task"), str) and isinstance(said.get("class_names"), list)
+    return named and all(isinstance(part, dict) for part in parts)

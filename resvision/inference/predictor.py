@@ -111,9 +111,13 @@ def load(ckpt_path: str | Path, device: str | None = None) -> Predictor:
         )
     # Names that begin with an underscore are Lightning's notes on how it would build the class itself.
     settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if key[0] != "_"}
-    task = kinds[name](**settings)
-    task.load_state_dict(checkpoint["state_dict"])
-    task.on_load_checkpoint(checkpoint)
+    try:
+        task = kinds[name](**settings)
+        task.load_state_dict(checkpoint["state_dict"])
+        task.on_load_checkpoint(checkpoint)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{path} is of a {name} that cannot be built: {reason}") from error
     return Predictor(task, device)
 
 

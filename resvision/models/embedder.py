@@ -16,14 +16,14 @@ __all__ = ["Embedder"]
 class Embedder(nn.Module):
     """Embed pictures, by what tells training classes apart: raw pixels in, unit vectors out.
 
-    An embedding is the coarsest feature, averaged over the picture and standardised by a batch norm (Luo et al. 2019,
-    arXiv:1903.07071, section 3.6). With weights that were trained on other pictures this alone is good for strangers; a
-    linear layer between, as in Deng et al. 2019, section 3.1, is learned from random numbers and wants many classes.
+    An embedding is the coarsest feature, averaged over the picture, and then batch norm, dropout, a linear layer and
+    batch norm again (Deng et al. 2019, arXiv:1801.07698, section 3.1, without the average). The layer begins as a
+    rotation, so that what the backbone knows of likeness is there from the first step.
 
     Args:
         backbone: Encoder; its input statistics become the first layer.
         num_classes: Classes, such as people, that are told apart while training.
-        embedding_size: Length of an embedding, with a linear layer to it; None is that of the feature, without one.
+        embedding_size: Length of an embedding; None is that of the feature.
         margin: Of `ArcFaceHead`, in radians.
         scale: Of `ArcFaceHead`.
         dropout: Share of the pooled channels that is dropped while training, from 0 to below 1.
@@ -48,11 +48,10 @@ class Embedder(nn.Module):
         self.normalization = InputNormalization(backbone.input_statistics)
         self.backbone = backbone
         self._feature, spec = list(backbone.feature_specs.items())[-1]
-        layers: list[nn.Module] = [nn.Dropout(dropout)]
-        if embedding_size is not None:
-            layers.append(nn.Linear(spec.channels, embedding_size, bias=False))
         size = embedding_size or spec.channels
-        self.embedding = nn.Sequential(*layers, nn.BatchNorm1d(size))
+        linear = nn.Linear(spec.channels, size, bias=False)
+        nn.init.orthogonal_(linear.weight)
+        self.embedding = nn.Sequential(nn.BatchNorm1d(spec.channels), nn.Dropout(dropout), linear, nn.BatchNorm1d(size))
         self.head = ArcFaceHead(size, num_classes, margin=margin, scale=scale)
 
     def forward(self, images: Tensor) -> Tensor:

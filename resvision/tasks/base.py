@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
@@ -15,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from resvision._version import __version__
 from resvision.layers import InputStatistics
+from resvision.tasks.changed_settings import apply_changes, optimizer_settings, scheduler_settings
 from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning
 from resvision.tasks.parameters import parameter_groups
 from resvision.tasks.schedules import DropAtSteps, WarmupCosine
@@ -76,6 +78,10 @@ class VisionTask(LightningModule, ABC):
         self._loss_sum: Tensor | float = 0.0
         self._loss_count = 0
         self._logged_step = 0
+        self._resumed_loss: tuple[Tensor | float, int, int] | None = None
+        # Settings of the optimiser and the schedule, and those of the run that is continued.
+        self._said: dict[str, Any] = {"optimizer": [], "scheduler": {}}
+        self._said_before: dict[str, Any] | None = None
 
     @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:
@@ -96,6 +102,10 @@ class VisionTask(LightningModule, ABC):
     @abstractmethod
     def report(self) -> str:
         """Return the last evaluation as a table in plain text."""
+
+    def tables(self) -> dict[str, list[list[Any]]]:
+        """Return what else is to be kept of the last evaluation, as rows of tables by their names; by default none."""
+        return {}
 
     def description(self) -> dict[str, Any]:
         """Return plain data that tells a reader of the checkpoint how to use the model."""
@@ -127,10 +137,18 @@ class VisionTask(LightningModule, ABC):
             )
 
     def on_train_start(self) -> None:
-        """Begin a mean of the loss, and freeze what is frozen in this epoch, which may be half done."""
-        self._logged_step = self.trainer.global_step
-        self._loss_sum, self._loss_count = 0.0, 0
+        """Begin a mean of the loss, or go on with a checkpoint's; freeze what is frozen in this epoch."""
+        resumed, self._resumed_loss = self._resumed_loss, None
+        self._loss_sum, self._loss_count, self._logged_step = resumed or (0.0, 0, self.trainer.global_step)
+        if isinstance(self._loss_sum, Tensor):
+            self._loss_sum = self._loss_sum.to(self.device)
         self._prepare_parts()
+        before, self._said_before = self._said_before, None
+        if before is not None:
+            schedulers = self.trainer.lr_scheduler_configs
+            apply_changes(
+                self.trainer.optimizers[0], schedulers[0].scheduler if schedulers else None, before, self._said
+            )
 
     def on_train_epoch_start(self) -> None:
         """Freeze what is frozen in this epoch."""
@@ -163,8 +181,12 @@ class VisionTask(LightningModule, ABC):
         self._loss_sum, self._loss_count = 0.0, 0
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last evaluation."""
+        """Forget the last evaluation; score what is saved."""
         self.reset_evaluation()
+        if self.trainer.world_size > 1:
+            # Each process has batch statistics of its own pictures, and the checkpoint has those of the first.
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Count a batch."""
@@ -205,11 +227,13 @@ class VisionTask(LightningModule, ABC):
             optimizer = self._optimizer(FineTuner(self.model, self._finetuning).groups())
             for group in optimizer.param_groups:
                 group["lr"] *= group["lr_factor"]
+        self._said = {"optimizer": optimizer_settings(optimizer), "scheduler": {}}
         if self._scheduler is None:
             return optimizer
         scheduler = self._scheduler(optimizer)
         if isinstance(scheduler, WarmupCosine) and scheduler.total_steps is None:
             scheduler.run_for(self._total_steps())
+        self._said["scheduler"] = scheduler_settings(scheduler)
         if isinstance(scheduler, WarmupCosine | DropAtSteps):
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         if isinstance(scheduler, ReduceLROnPlateau):
@@ -257,9 +281,17 @@ class VisionTask(LightningModule, ABC):
             "task": type(self).__name__,
             "class_names": list(self.class_names),
             "image_size": None if self.image_size is None else list(self.image_size),
+            "said": self._said,
+            "running_loss": (self._mean_of_processes(self._loss_sum), self._loss_count, self._logged_step),
             **self.description(),
         }
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]["weights"] = None
+
+    def _mean_of_processes(self, value: Tensor | float) -> Tensor | float:
+        # The checkpoint is that of the first process, and read by all.
+        if isinstance(value, Tensor) and self._trainer is not None and self.trainer.world_size > 1:
+            return self.trainer.strategy.reduce(value.clone(), reduce_op="mean")
+        return value
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take note of the checkpoint; refuse one of another task or of other classes.
@@ -281,3 +313,5 @@ class VisionTask(LightningModule, ABC):
         if said["image_size"] is not None:
             height, width = said["image_size"]
             self.image_size = (height, width)
+        if "running_loss" in said:
+            self._resumed_loss, self._said_before = said["running_loss"], said["said"]

@@ -31,8 +31,9 @@ _NO_CLASS: Final = -1
 class ClassificationTask(LabelTask):
     """Train and score a classifier of classes that exclude each other.
 
-    Logs, under `val/` and `test/`: `loss`, `accuracy`, `f1` (mean over the classes), `calibration_error`, with more
-    than 5 classes `accuracy_top5`, and with up to 30 classes `precision/<class>`, `recall/<class>` and `f1/<class>`.
+    Logs, under `val/` and `test/`: `loss`, `accuracy`, with more than 5 classes `accuracy_top5`, the means over the
+    classes `precision`, `recall` and `f1`, `calibration_error`, and with up to 30 classes `precision/<class>`,
+    `recall/<class>` and `f1/<class>`. What the split cannot say of a class is `nan` and no part of the means.
 
     A network is often more confident than right. While training, each validation finds the temperature by which to
     divide the logits (Guo et al. 2017, arXiv:1706.04599, section 4.2); it is in the checkpoint of these weights, and in
@@ -163,17 +164,24 @@ class ClassificationTask(LabelTask):
         overall = {"accuracy": scores.accuracy.item()}
         if self.top5 is not None:
             overall["accuracy_top5"] = self.top5.compute().item()
-        overall["f1"] = scores.mean_f1.item()
+        means = {name: getattr(scores, f"mean_{name}").item() for name in ("precision", "recall", "f1")}
         overall["calibration_error"] = self.calibration_error.compute().item()
         if not self._is_fitting:
             overall["calibration_error_scaled"] = self.scaled_calibration_error.compute().item()
         self._last_counts, self._last_overall = counts, overall
-        result = {"loss": self.evaluation_loss.compute().item()} | overall
+        result = {"loss": self.evaluation_loss.compute().item()} | overall | means
         if len(self.class_names) <= _MOST_LISTED:
             for score in ("precision", "recall", "f1"):
                 values = getattr(scores, score).tolist()
                 result |= {f"{score}/{name}": value for name, value in zip(self.class_names, values, strict=True)}
         return result
+
+    def tables(self) -> dict[str, list[list[Any]]]:
+        """Return the confusion matrix of the last evaluation: a row for each true class, a column for each said one."""
+        if self._last_counts is None:
+            return {}
+        rows = zip(self.class_names, self._last_counts.tolist(), strict=True)
+        return {"confusion": [["true class", *self.class_names], *([name, *counts] for name, counts in rows)]}
 
     def report(self) -> str:
         """Return a table of the last evaluation, class by class, and the confusions that are most frequent.
@@ -188,7 +196,7 @@ class ClassificationTask(LabelTask):
         shown = rows
         if len(rows) > _MOST_LISTED:
             shown = sorted(rows, key=lambda row: math.inf if math.isnan(row[3]) else row[3])[:_MOST_LISTED]
-        overall = {name.replace("_", " "): value for name, value in self._last_overall.items() if name != "f1"}
+        overall = {name.replace("_", " "): value for name, value in self._last_overall.items()}
         width = max(map(len, (*overall, *(row[0] for row in shown))))
         lines = [f"{'class':{width}}  precision  recall      F1  pictures"]
         for name, precision, recall, f1, pictures in shown:

@@ -88,8 +88,7 @@ class VerificationTask(VisionTask):
         in_channels: Channels of the pictures.
         finetune: How to carry the weights over to these pictures: a preset, `head`, `gradual` or `full`, or a preset
             with changes to its settings; None trains all parts alike. See `FineTuning`.
-        embedding_size: Length of an embedding, with a linear layer to it, which wants many classes; None is that of the
-            backbone's coarsest feature.
+        embedding_size: Length of an embedding; None is that of the backbone's coarsest feature.
         margin: Angle by which the embeddings of a class must be closer to it than the scores would ask for, in radians.
         scale: What the cosines are multiplied by before the softmax; fewer classes want less.
         dropout: Share of the pooled channels that is dropped while training, from 0 to below 1.

@@ -65,7 +65,7 @@ def test_fit__names_the_mistake_and_the_mend(words: list[str], said: str, capsys
     ("text", "said"),
     [
         ("modle: {class_path: SegmentationTask}", "there is no setting 'modle.class_path'; did you mean 'model'?"),
-        ("model: {class_path: SegmentationTask", "the config is no valid YAML"),
+        ("model: {class_path: SegmentationTask", "mine.yaml: not a YAML file that can be read: "),
         ("trainer: {max_epoch: 3}", "there is no setting 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?"),
         (
             "model: {class_path: SegmentationTask, init_args: {bakbone: x}}",

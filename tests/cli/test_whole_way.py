@@ -1,5 +1,6 @@
 """From the first config to the use of what was trained: fine-tuning, and faces."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from resvision import create_backbone, load
 from resvision.cli import main
 from resvision.inference import EmbeddingResult
+from resvision.tasks import ClassificationTask
 from tests.data.box_folders import write_coco_set
 
 
@@ -65,17 +67,24 @@ def test_fine_tuning__is_used_from_end_to_end(place: Path, capsys: pytest.Captur
     assert main(["test", "--ckpt_path", "runs/mine/2"]) == 0
     scores = json.loads(Path("runs/mine/2/test.json").read_text(encoding="utf-8"))["metrics"]
     assert {"test/calibration_error", "test/calibration_error_scaled"} <= set(scores)
+    with Path("runs/mine/2/test_confusion.csv").open(encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["true class", "ann", "bob", "cem", "dan"]
+    assert [(name, sum(map(int, counts))) for name, *counts in rows] == [(name, 1) for name in header[1:]]
     assert main(["predict", "--ckpt_path", "runs/mine/2", "--data", "pictures/ann", "--output", "out"]) == 0
     lines = Path("out/predictions.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 5
     assert main(["backbones", "export", "runs/mine/2", "--to", "timm", "--output", "trained.safetensors"]) == 0
     network = timm.create_model("resnet10t", num_classes=4)
     network.load_state_dict(load_file("trained.safetensors"))
-    classifier = load("runs/mine/2", device="cpu").task.model.eval()
-    pixels = torch.rand(1, 3, 64, 64)
+    model = load("runs/mine/2", device="cpu").task.eval()
+    assert isinstance(model, ClassificationTask)
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    mean, std = (torch.tensor(part)[:, None, None] for part in model.description()["input_statistics"].values())
     with torch.no_grad():
-        logits = network.eval()(classifier.get_submodule("normalization")(pixels))
-        torch.testing.assert_close(logits, classifier(pixels), rtol=1e-5, atol=1e-5)
+        theirs = network.eval()((pixels / 255 - mean) / std)
+        torch.testing.assert_close(theirs, model(pixels), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close((theirs / model.temperature).softmax(1), model.probabilities(pixels))
 
 
 def test_faces__are_verified_and_embedded(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,7 +144,7 @@ def test_root__with_one_class_is_an_error(tmp_path: Path, split: str) -> None:
 
 def test_class__without_pictures_is_an_error(classes: Path) -> None:
     (classes / "emu").mkdir()
-    (classes / "emu" / "a.gif").touch()
+    (classes / "emu" / "a.svg").touch()
     with pytest.raises(DataError, match=r"emu: there are no pictures of this class \(\.bmp .*\); add some, or take"):
         _data(classes).setup("fit")
 

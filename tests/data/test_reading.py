@@ -84,6 +84,19 @@ def test_orientation__is_applied_to_picture_mask_and_size(tmp_path: Path, suffix
     assert image_size(path) == expected.shape[:2] == ((70, 50) if orientation > 4 else (50, 70))
 
 
+@pytest.mark.parametrize("transparency", [None, 0])
+def test_read_image__reads_the_first_frame_of_a_moving_picture(tmp_path: Path, transparency: int | None) -> None:
+    first, second = (Image.fromarray(pixels).convert("P") for pixels in (_COLOURS, 255 - _COLOURS))
+    options = {} if transparency is None else {"transparency": transparency}
+    for suffix in (".gif", ".webp"):
+        path = tmp_path / f"a{suffix}"
+        extra = options if suffix == ".gif" else {"lossless": True}
+        first.save(path, save_all=True, append_images=[second], duration=100, **extra)
+        np.testing.assert_array_equal(read_image(path), np.asarray(first.convert("RGB")))
+        assert read_image(path, channels=1).shape == (5, 7, 1)
+        assert image_size(path) == (5, 7)
+
+
 def test_read_mask__gives_palette_indices_and_not_colours(tmp_path: Path) -> None:
     indices = _RNG.integers(0, 4, (5, 7), dtype=np.uint8)
     mask = Image.fromarray(indices, "L").convert("P")
@@ -148,16 +161,16 @@ def test_empty_file__is_named(tmp_path: Path, read: object) -> None:
 
 
 @_ALL
-@pytest.mark.parametrize("content", [b"no picture at all", b"GIF89a" + bytes(40)])
+@pytest.mark.parametrize("content", [b"no picture at all", b"%PDF-1.7" + bytes(40)])
 def test_other_content__is_named(tmp_path: Path, read: object, content: bytes) -> None:
     assert callable(read)
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.png: not a picture that can be read; use BMP, JPEG, PNG"):
+    with pytest.raises(DataError, match=r"a\.png: not a picture that can be read; use BMP, GIF, JPEG, PNG"):
         read(tmp_path / "a.png")
 
 
 @_READERS
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".bmp", ".ppm"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".bmp", ".ppm", ".gif"])
 @pytest.mark.parametrize("kept", [0.5, 0.9])
 def test_truncated_file__is_named_and_nothing_else_is_printed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], read: object, suffix: str, kept: float

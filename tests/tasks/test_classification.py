@@ -61,19 +61,23 @@ def test_classification__scores_equal_a_hand_computation_over_the_split(tmp_path
     with torch.no_grad():
         logits = task(pictures["image"])
     label, found = pictures["label"], logits.argmax(dim=1)
-    hit = [((found == k) & (label == k)).sum().item() for k in range(2)]
-    predicted = [(found == k).sum().item() for k in range(2)]
+    hit = [((found == k) & (label == k)).sum().item() for k in range(3)]
+    predicted = [(found == k).sum().item() for k in range(3)]
     assert logged["val/accuracy"] == pytest.approx(sum(hit) / 6)
     f1 = [2 * hit[k] / (3 + predicted[k]) for k in range(2)]
     assert [logged["val/f1/cat"], logged["val/f1/dog"]] == pytest.approx(f1)
     assert logged["val/f1"] == pytest.approx(sum(f1) / 2)
+    precision = [hit[k] / predicted[k] for k in range(3) if predicted[k]]
+    assert logged["val/precision"] == pytest.approx(sum(precision) / len(precision))
+    assert logged["val/recall"] == pytest.approx((hit[0] / 3 + hit[1] / 3) / 2)
     assert [logged["val/recall/cat"], logged["val/recall/dog"]] == pytest.approx([hit[0] / 3, hit[1] / 3])
     assert logged["val/recall/emu"] != logged["val/recall/emu"]  # no emu in the split: nan
     # The loss is the mean over pictures of what each batch gave: 4 and 2 pictures, all of one weight.
     assert logged["val/loss"] == pytest.approx(-logits.log_softmax(1)[torch.arange(6), label].mean().item())
     per_class = {f"val/{score}/{name}" for score in ("precision", "recall", "f1") for name in NAMES}
     calibration = {"val/calibration_error", "val/calibration_error_scaled"}
-    assert set(logged) == {"val/loss", "val/accuracy", "val/f1"} | calibration | per_class
+    means = {"val/precision", "val/recall", "val/f1"}
+    assert set(logged) == {"val/loss", "val/accuracy"} | means | calibration | per_class
 
 
 def test_classification__tests_as_it_validates_and_begins_anew_each_time(tmp_path: Path) -> None:
@@ -129,6 +133,20 @@ def test_classification__reports_a_table() -> None:
     assert title == "most frequent confusions"
     assert sorted(confusions) == ["  cat taken for dog: 1", "  dog taken for cat: 1"]
     assert len({len(line) for line in (header, cat, dog, emu, mean)}) == 1
+
+
+def test_classification__keeps_its_confusion_matrix() -> None:
+    task = _task()
+    assert task.tables() == {}
+    # Said cat, dog, cat, cat, dog, emu; true are cat and dog in turn.
+    _says(task, 9 * F.one_hot(torch.tensor([0, 1, 0, 0, 1, 2]), 3).float()).evaluate(_batch())
+    task.scores()
+    assert task.tables()["confusion"] == [
+        ["true class", "cat", "dog", "emu"],
+        ["cat", 2, 1, 0],
+        ["dog", 1, 1, 1],
+        ["emu", 0, 0, 0],
+    ]
 
 
 def test_classification__reports_the_worst_of_many_classes() -> None:

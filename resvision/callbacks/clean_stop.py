@@ -1,0 +1,144 @@
+"""A run that is told to stop, and stops where it can go on."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, final
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+__all__ = ["CleanStop", "RunStopped"]
+
+#: With several processes, the steps between two questions whether one of them was told to stop.
+_ASK_EVERY: Final = 10
+
+_SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)  # Windows has no SIGUSR1
+
+
+class RunStopped(Exception):  # noqa: N818  # nothing went wrong
+    """The run was told to stop.
+
+    Args:
+        signum: The signal that told it, or that another process was told to.
+        saved: The checkpoint to go on from; None if nothing was trained yet.
+        step: Optimiser steps done.
+    """
+
+    def __init__(self, signum: int, saved: Path | None, step: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.signum = signum
+        self.saved = saved
+        self.step = step
+
+    @property
+    def exit_code(self) -> int:
+        """130 after a Ctrl-C; 143 otherwise, by which schedulers know a job that was ended and not done."""
+        return 128 + (signal.SIGINT if self.signum == signal.SIGINT else signal.SIGTERM)
+
+
+@final
+class CleanStop(Callback):
+    """Saves and stops at the next step on SIGTERM, SIGUSR1 or a Ctrl-C; a second Ctrl-C stops at once.
+
+    SLURM and spot machines send SIGTERM or SIGUSR1 some seconds before they end a job. Lightning writes no checkpoint
+    then, and ends with code 0, as if the job were done (Lightning #21623, #20542); what it does save, it saves within
+    the signal handler, while the weights may be half updated (#21407).
+
+    The checkpoint is written between two steps, also while validation runs, which is then done again by `ExactResume`;
+    while gradients accumulate, at the end of it. Of several processes each asks the others every 10 steps, so that
+    all stop at the same one.
+
+    Args:
+        checkpoint: File to write.
+
+    Raises:
+        RunStopped: Out of `Trainer.fit`, after the checkpoint is written.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+        self._signum: int | None = None
+        self._process = 0
+        self._before: dict[int, Any] = {}
+        self._step = 0
+        self._is_between_steps = True
+        self._batches = 0
+
+    # The signals
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen. Lightning sets its own handlers before this hook and puts back the first ones at the end."""
+        if self._before or threading.current_thread() is not threading.main_thread():
+            return
+        self._signum, self._process = None, os.getpid()
+        self._before = {signum: signal.signal(signum, self._note) for signum in _SIGNALS}
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Listen no more."""
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        self._before = {}
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Listen no more."""
+        self.teardown(trainer, pl_module, "fit")
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            return  # A process that loads pictures: it is ended by the one that trains.
+        if signum == signal.SIGINT:
+            if self._signum == signal.SIGINT:
+                raise KeyboardInterrupt
+            print("\nsaving after this step; Ctrl-C once more stops at once", file=sys.stderr, flush=True)
+        self._signum = signum
+
+    # Between two steps
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen, and count from here."""
+        self.on_sanity_check_start(trainer, pl_module)
+        self._step, self._is_between_steps = trainer.global_step, True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Stop before this batch if told to."""
+        self._stop_if_told(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note whether gradients are being accumulated; the batch itself is not yet logged."""
+        self._is_between_steps, self._step = trainer.global_step != self._step, trainer.global_step
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Stop before this batch if told to."""
+        if trainer.state.fn == "fit":
+            self._stop_if_told(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop after the epoch if told to."""
+        self._stop_if_told(trainer)
+
+    def _stop_if_told(self, trainer: Trainer) -> None:
+        self._batches += 1
+        if not self._is_between_steps:
+            return
+        told = self._signum is not None
+        if trainer.world_size > 1:
+            # To ask takes as long as to exchange gradients begins to, so it is not done at every step.
+            if self._batches % _ASK_EVERY:
+                return
+            told = trainer.strategy.reduce_boolean_decision(told, all=False)
+        if not told:
+            return
+        saved = None
+        if trainer.global_step and not trainer.sanity_checking:
+            trainer.save_checkpoint(self.checkpoint)
+            saved = self.checkpoint
+        raise RunStopped(self._signum or signal.SIGTERM, saved, trainer.global_step)

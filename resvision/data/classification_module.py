@@ -1,0 +1,163 @@
+"""What every datamodule of labelled pictures shares, from the check of the files to what stays in memory."""
+
+import csv
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.data import DataLoader
+
+from resvision.data.bad_images import OnBadImage, find_bad
+from resvision.data.base import Split, VisionDataModule
+from resvision.data.classification import ChosenSource, ClassificationDataset, ClassificationSource
+from resvision.data.duplicates import find_duplicates
+from resvision.data.errors import DataError
+from resvision.data.kept_source import KeptSource, keep_decoded, memory, shared_memory
+from resvision.data.reading import PictureFile
+from resvision.data.transforms import Augmentation, ClassificationTransform
+
+__all__ = ["ClassificationDataModule"]
+
+_LOG: Final = logging.getLogger(__name__)
+#: The split that is compared with the training split where a stage needs it.
+_COMPARED: Final[dict[str | None, Split]] = {"fit": "val", "test": "test"}
+
+
+class ClassificationDataModule(VisionDataModule, ABC):
+    """Loads labelled pictures of one size.
+
+    Args:
+        class_names: Names of the classes, in the order of their numbers.
+        in_channels: 3 for RGB, 1 for grey.
+        image_size: Height and width in pixels at which the model sees pictures.
+        augmentation: A named strength, or a list of albumentations' transforms.
+        on_bad_image: `error` stops at a picture that cannot be read. `skip` reads all pictures once before training,
+            leaves the bad ones out, and lists them in `skipped.csv` of the run.
+        skip_budget: Part of a split's pictures that may be skipped, in 0..1, rounded up.
+        keep_decoded: Part of the machine's memory, in 0..1, that the training and the validation split may take to stay
+            decoded, so that no file is read twice; a larger split is read anew in each epoch.
+        batch_size: Pictures in a batch, of each process.
+        num_workers: Processes that load pictures; None takes none where the model itself runs on the CPU, and
+            otherwise as many as there are CPU cores to spare, up to 8.
+        seed: Seed of the order and of the augmentation.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        in_channels: Literal[1, 3],
+        *,
+        image_size: int,
+        augmentation: Augmentation,
+        on_bad_image: OnBadImage,
+        skip_budget: float,
+        keep_decoded: float,
+        batch_size: int,
+        num_workers: int | None,
+        seed: int,
+    ) -> None:
+        super().__init__(class_names, in_channels, batch_size=batch_size, num_workers=num_workers, seed=seed)
+        for name, part in (("skip_budget", skip_budget), ("keep_decoded", keep_decoded)):
+            if not 0 <= part <= 1:
+                raise ValueError(f"{name} is {part}; it is a part of 1")
+        self.channels = in_channels
+        self.image_size = image_size
+        self.transform = ClassificationTransform(augmentation, image_size)
+        self.on_bad_image = on_bad_image
+        self.skip_budget = skip_budget
+        self.keep_decoded = keep_decoded
+        self._skipped: list[tuple[Split, str, str]] = []
+        self._duplicates: list[list[tuple[Split, PictureFile]]] = []
+        self._is_compared = False
+
+    @abstractmethod
+    def source(self, split: Split) -> ClassificationSource:
+        """List the pictures of one split, with every check that needs no pixels."""
+
+    def build(self, split: Split) -> ClassificationDataset:
+        """List the pictures of one split, without the bad ones where these are to be skipped."""
+        source = self.source(split)
+        if self.on_bad_image == "skip":
+            source = self._without_bad(split, source)
+        transform = self.transform if split == "train" else None
+        return ClassificationDataset(source, self.image_size, transform, seed=self.seed)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Build the splits that the stage needs, compare them, and write what was found into the run's folder."""
+        super().setup(stage)
+        if stage in _COMPARED and not self._is_compared:
+            self._is_compared = True
+            self._compare(_COMPARED[stage])
+        if stage == "fit" and self.trainer is not None:
+            self._write_lists(Path(self.trainer.default_root_dir))
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return the shuffled and augmented batches of the training split."""
+        self._keep("train")
+        return super().train_dataloader()
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return the validation split in order, as it is."""
+        self._keep("val")
+        return super().val_dataloader()
+
+    def _keep(self, split: Split) -> None:
+        """Let a split stay in memory from now on, if it fits."""
+        dataset = self.dataset(split)
+        assert isinstance(dataset, ClassificationDataset)
+        if isinstance(dataset.source, KeptSource) or not self.keep_decoded:
+            return
+        shared = self.workers() > 0
+        budget = int(memory() * self.keep_decoded) // (self.trainer.num_devices if self.trainer else 1)
+        for other in self._datasets.values():
+            if isinstance(other, ClassificationDataset) and isinstance(other.source, KeptSource):
+                budget -= other.source.nbytes
+        most = min(budget, shared_memory()) if shared else budget
+        dataset.source = keep_decoded(dataset.source, self.channels, most, shared=shared)
+
+    def _without_bad(self, split: Split, source: ClassificationSource) -> ClassificationSource:
+        bad = find_bad(source, self.skip_budget)
+        if not bad:
+            return source
+        good = [index for index in range(len(source)) if index not in bad]
+        left = {label for index in good if isinstance(label := source.label(index), int)}
+        for index, reason in bad.items():
+            if isinstance(label := source.label(index), int) and label not in left:
+                raise DataError(f"{reason}; without the bad pictures, {split} has none of this class")
+        self._skipped += [(split, source.name(index), reason) for index, reason in bad.items()]
+        _tell(f"{split}: skipped {len(bad)} of {len(source)} pictures; the first: {next(iter(bad.values()))}")
+        return ChosenSource(source, good)
+
+    def _compare(self, split: Split) -> None:
+        files: dict[Split, list[PictureFile]] = {}
+        for part in ("train", split):
+            source = self.source(part)
+            files[part] = [file for index in range(len(source)) if (file := source.file(index)) is not None]
+        self._duplicates = find_duplicates(files)
+        if self._duplicates:
+            first = " = ".join(str(file) for _, file in self._duplicates[0][:3])
+            count = sum(any(part == split for part, _ in group) for group in self._duplicates)
+            _tell(f"{split}: pictures that are in train too, so that its scores flatter: {count}; the first: {first}")
+
+    @rank_zero_only
+    def _write_lists(self, folder: Path) -> None:
+        groups = enumerate(self._duplicates, 1)
+        for name, header, rows in (
+            ("skipped.csv", ("split", "picture", "reason"), [list(row) for row in self._skipped]),
+            (
+                "duplicates.csv",
+                ("group", "split", "picture"),
+                [[number, split, str(path)] for number, group in groups for split, path in group],
+            ),
+        ):
+            if rows:
+                with (folder / name).open("w", newline="", encoding="utf-8") as file:
+                    csv.writer(file).writerows([header, *rows])
+
+
+@rank_zero_only
+def _tell(line: str) -> None:
+    _LOG.warning(line)

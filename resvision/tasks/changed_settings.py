@@ -1,0 +1,63 @@
+"""What a person sets of an optimiser and its schedule, apart from where the two stand."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+__all__ = ["apply_changes", "optimizer_settings", "scheduler_settings"]
+
+
+def optimizer_settings(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """Return the settings of each parameter group, as they were said: a schedule must not have changed them yet."""
+    return [_plain(group) for group in optimizer.param_groups]
+
+
+def scheduler_settings(scheduler: LRScheduler | None) -> dict[str, Any]:
+    """Return the settings of a schedule that was just built; its counters stand where they always begin."""
+    return {} if scheduler is None else _plain(scheduler.state_dict())
+
+
+def apply_changes(
+    optimizer: Optimizer, scheduler: LRScheduler | None, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> None:
+    """Set what was said otherwise in this run than in the one that it continues.
+
+    To go on, Lightning restores all of an optimiser and a schedule, the learning rate and the weight decay of the run
+    before included, whatever is said now (Lightning #12118).
+
+    Args:
+        optimizer: It has the state of the run before.
+        scheduler: Likewise.
+        before: `optimizer` and `scheduler` of the run before, by the functions above.
+        now: The same of this run.
+    """
+    peaks = list(getattr(scheduler, "base_lrs", []))
+    for number, (group, old, new) in enumerate(
+        zip(optimizer.param_groups, before["optimizer"], now["optimizer"], strict=False)
+    ):
+        changed = {name for name in new.keys() & old.keys() if new[name] != old[name]}
+        for name in changed - {"lr"}:
+            group[name] = new[name]
+        if "lr" not in changed:
+            continue
+        if "initial_lr" in group:
+            group["initial_lr"] = new["lr"]
+        # A schedule that keeps no learning rates of the run before, such as `WarmupCosine`, has set the new one.
+        if peaks[number : number + 1] != [new["lr"]]:
+            # The schedule stands somewhere below the rate that was said, and goes on from there.
+            group["lr"] = group["lr"] * new["lr"] / old["lr"] if old["lr"] else new["lr"]
+    for name, value in now["scheduler"].items():
+        if name in before["scheduler"] and value != before["scheduler"][name] and not name.startswith("_"):
+            setattr(scheduler, name, value)
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value)) and len(value) < 100
+    return value is None or isinstance(value, bool | int | float | str)

@@ -1,0 +1,39 @@
+"""The examples of `docs/scaling.md`: parsed with the live signatures, never run."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from resvision.cli import shipped
+from tests.parsing import parse_verb
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("name", ["fsdp.yaml", "slurm.yaml"])
+def test_config__parses_behind_a_shipped_one(name: str) -> None:
+    first = str(shipped.folder() / "cls_imagenet.yaml")
+    config = parse_verb("fit", "--config", first, "--config", str(DOCS / "scaling" / name)).config.fit
+    assert config.trainer.accelerator == "gpu"
+    assert config.trainer.strategy is not None
+
+
+def test_slurm_script__is_a_script_that_asks_for_its_signal_and_goes_on() -> None:
+    path = DOCS / "scaling" / "slurm.sh"
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    text = path.read_text(encoding="utf-8")
+    assert "--signal=USR1@" in text
+    assert "--resume auto" in text
+    assert (DOCS.parent / "docs" / "scaling" / "slurm.yaml").is_file()
+
+
+@pytest.mark.parametrize("page", ["scaling.md", "reliability.md"])
+def test_page__names_only_what_is_there(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    named = re.findall(r"\]\(([^)#:]+)\)", text)
+    tests = re.findall(r"`((?:tests|benchmarks)/[\w/]+(?:\.py)?/?)`", text)
+    assert named or tests
+    assert [path for path in named if not (DOCS / path).exists()] == []
+    assert [path for path in tests if not (DOCS.parent / path).exists()] == []

@@ -1,0 +1,70 @@
+"""What is said to a run that goes on counts more than what was said to the run before."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch.optim import SGD
+from torch.optim.lr_scheduler import StepLR
+
+from resvision.tasks import ClassificationTask
+from resvision.tasks.schedules import WarmupCosine
+from tests.tasks.test_classification import NAMES, _loader
+from tests.tasks.test_segmentation import _trainer
+
+
+def _fit(folder: Path, epochs: int, scheduler: Any, resume: Path | None = None, **settings: Any) -> Trainer:
+    optimizer = partial(SGD, **({"lr": 0.1, "momentum": 0.9} | settings))
+    task = ClassificationTask(NAMES, backbone="toy", optimizer=optimizer, scheduler=scheduler)
+    trainer = _trainer(folder, max_epochs=epochs)
+    trainer.fit(task, _loader(12, 3), _loader(12, 3), ckpt_path=resume, weights_only=True)
+    return trainer
+
+
+def _groups(trainer: Trainer) -> list[dict[str, Any]]:
+    return [{k: v for k, v in group.items() if k != "params"} for group in trainer.optimizers[0].param_groups]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        (None, 0.02),
+        # After 2 of 4 epochs at 0.1 and 2 more at 0.02, halved after each.
+        (partial(StepLR, step_size=1, gamma=0.5), 0.02 * 0.5**4),
+    ],
+)
+def test_learning_rate__is_that_of_now(scheduler: Any, expected: float, tmp_path: Path) -> None:
+    _fit(tmp_path / "1", 2, scheduler).save_checkpoint(tmp_path / "a.ckpt")
+    again = _fit(tmp_path / "2", 4, scheduler, tmp_path / "a.ckpt", lr=0.02, momentum=0.5, weight_decay=0.25)
+    for group in _groups(again):
+        assert group["lr"] == pytest.approx(expected)
+        assert group["momentum"] == 0.5
+    # Norms and biases keep their own.
+    assert [group["weight_decay"] for group in _groups(again)] == [0.25, 0.0]
+
+
+def test_schedule__is_that_of_now(tmp_path: Path) -> None:
+    _fit(tmp_path / "1", 2, partial(StepLR, step_size=1, gamma=0.5)).save_checkpoint(tmp_path / "a.ckpt")
+    again = _fit(tmp_path / "2", 4, partial(StepLR, step_size=1, gamma=0.1), tmp_path / "a.ckpt")
+    assert _groups(again)[0]["lr"] == pytest.approx(0.1 * 0.5**2 * 0.1**2)
+
+
+def test_warm_up__follows_what_is_said_now(tmp_path: Path) -> None:
+    scheduler = partial(WarmupCosine, total_steps=100)
+    _fit(tmp_path / "1", 1, scheduler).save_checkpoint(tmp_path / "a.ckpt")
+    again = _fit(tmp_path / "2", 2, scheduler, tmp_path / "a.ckpt", lr=0.02)
+    fresh = _fit(tmp_path / "3", 2, scheduler, lr=0.02)
+    assert _groups(again)[0]["lr"] == pytest.approx(_groups(fresh)[0]["lr"])
+
+
+@pytest.mark.parametrize("scheduler", [None, partial(StepLR, step_size=1, gamma=0.5), partial(WarmupCosine)])
+def test_run__that_is_told_nothing_new_goes_on_as_it_was(scheduler: Any, tmp_path: Path) -> None:
+    whole = _fit(tmp_path / "0", 4, scheduler)
+    before = _fit(tmp_path / "2", 2, scheduler)
+    before.save_checkpoint(tmp_path / "a.ckpt")
+    again = _fit(tmp_path / "3", 4, scheduler, tmp_path / "a.ckpt")
+    assert _groups(again) == _groups(whole)
+    assert torch.load(tmp_path / "a.ckpt", weights_only=True)["resvision"]["said"]["optimizer"][0]["lr"] == 0.1
