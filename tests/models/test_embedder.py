@@ -39,5 +39,6 @@ def test_embedder__scores_by_the_angle_with_a_margin() -> None:
 
 def test_embedder__trains_every_parameter() -> None:
     model = Embedder(ToyBackbone(), num_classes=4)
-    F.cross_entropy(model.logits(_pictures(), torch.arange(8) % 4), torch.arange(8) % 4).backward()
+    loss = F.cross_entropy(model.logits(_pictures(), torch.arange(8) % 4), torch.arange(8) % 4)
+    torch.autograd.backward(loss)
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
