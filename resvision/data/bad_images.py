@@ -1,61 +1,19 @@
 """Finding the pictures that cannot be read before training begins, so that it can do without them."""
 
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
-from typing import Any, Final, Literal, final
+from typing import Final, Literal
 
-from numpy.typing import NDArray
-
-from resvision.data.classification import ClassificationSource, Label
+from resvision.data.classification import ClassificationSource
 from resvision.data.errors import DataError
-from resvision.data.reading import PictureFile
 
-__all__ = ["ChosenSource", "OnBadImage", "find_bad"]
+__all__ = ["OnBadImage", "find_bad"]
 
 OnBadImage = Literal["error", "skip"]
 
 #: Pictures that a thread reads at a time.
 _CHUNK: Final = 32
-
-
-@final
-class ChosenSource(ClassificationSource):
-    """Some of the pictures of a source.
-
-    Args:
-        source: Where the pictures come from.
-        chosen: Their positions there.
-    """
-
-    def __init__(self, source: ClassificationSource, chosen: Sequence[int]) -> None:
-        self._source = source
-        self._chosen = chosen
-
-    def __len__(self) -> int:
-        return len(self._chosen)
-
-    def read(self, index: int) -> tuple[NDArray[Any], Label]:
-        """Return a picture and its label."""
-        return self._source.read(self._chosen[index])
-
-    def label(self, index: int) -> Label:
-        """Return the label of a picture."""
-        return self._source.label(self._chosen[index])
-
-    def name(self, index: int) -> str:
-        """Return what a person knows the picture by."""
-        return self._source.name(self._chosen[index])
-
-    def file(self, index: int) -> PictureFile | None:
-        """Return the file of a picture."""
-        return self._source.file(self._chosen[index])
-
-    def weights(self) -> Sequence[float] | None:
-        """Return how often each picture is visited in training."""
-        weights = self._source.weights()
-        return None if weights is None else [weights[index] for index in self._chosen]
 
 
 def find_bad(source: ClassificationSource, budget: float) -> dict[int, str]:

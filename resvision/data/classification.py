@@ -120,6 +120,44 @@ class FileSource(ClassificationSource):
 
 
 @final
+class ChosenSource(ClassificationSource):
+    """Some of the pictures of a source.
+
+    Args:
+        source: Where the pictures come from.
+        chosen: Their positions there.
+    """
+
+    def __init__(self, source: ClassificationSource, chosen: Sequence[int]) -> None:
+        self._source = source
+        self._chosen = chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def read(self, index: int) -> tuple[NDArray[Any], Label]:
+        """Return a picture and its label."""
+        return self._source.read(self._chosen[index])
+
+    def label(self, index: int) -> Label:
+        """Return the label of a picture."""
+        return self._source.label(self._chosen[index])
+
+    def name(self, index: int) -> str:
+        """Return what a person knows the picture by."""
+        return self._source.name(self._chosen[index])
+
+    def file(self, index: int) -> PictureFile | None:
+        """Return the file of a picture."""
+        return self._source.file(self._chosen[index])
+
+    def weights(self) -> Sequence[float] | None:
+        """Return how often each picture is visited in training."""
+        weights = self._source.weights()
+        return None if weights is None else [weights[index] for index in self._chosen]
+
+
+@final
 class ClassificationDataset(VisionDataset):
     """Samples of a source in one size, augmented where there is a transform.
 

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from resvision.data.bad_images import ChosenSource, OnBadImage, find_bad
+from resvision.data.bad_images import OnBadImage, find_bad
 from resvision.data.base import Split, VisionDataModule
-from resvision.data.classification import ClassificationDataset, ClassificationSource
+from resvision.data.classification import ChosenSource, ClassificationDataset, ClassificationSource
 from resvision.data.duplicates import find_duplicates
 from resvision.data.errors import DataError
 from resvision.data.kept_source import KeptSource, keep_decoded, memory, shared_memory

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -50,7 +51,13 @@ class BoxScores(NamedTuple):
 
 def average_precision() -> MeanAveragePrecision:
     """Return a metric that counts as COCO does, by a backend that is ten times as fast as COCO's own."""
-    return MeanAveragePrecision(backend="faster_coco_eval", extended_summary=True)
+    return MeanAveragePrecision(
+        backend="faster_coco_eval",
+        # The metric's own are in fp32, where a recall of 0.7 lies beyond a threshold of 0.7: scores differ by 1e-4.
+        iou_thresholds=np.linspace(0.5, 0.95, 10).tolist(),
+        rec_thresholds=np.linspace(0, 1, 101).tolist(),
+        extended_summary=True,
+    )
 
 
 def _score(value: Tensor) -> float:

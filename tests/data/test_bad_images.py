@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from resvision.data.bad_images import ChosenSource, find_bad
+from resvision.data.bad_images import find_bad
 from resvision.data.classification import FileSource
 from resvision.data.errors import DataError
 
@@ -34,11 +34,3 @@ def test_bad_pictures__beyond_the_budget_are_an_error(tmp_path: Path, budget: fl
     )
     with pytest.raises(DataError, match=message):
         find_bad(_source(tmp_path, 80, 5, 6, 7), budget)
-
-
-def test_chosen__pictures_keep_labels_names_and_files(tmp_path: Path) -> None:
-    chosen = ChosenSource(_source(tmp_path, 5), [1, 4])
-    assert len(chosen) == 2
-    image, label = chosen.read(1)
-    assert (image.max(), label, chosen.label(0)) == (4, 40, 10)
-    assert chosen.name(1) == str(chosen.file(1)) == str(tmp_path / "004.png")

@@ -1,11 +1,20 @@
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from resvision.data.classification import ClassificationDataset, ClassificationSample, ClassificationSource, divide
+from resvision.data.classification import (
+    ChosenSource,
+    ClassificationDataset,
+    ClassificationSample,
+    ClassificationSource,
+    FileSource,
+    divide,
+)
 from resvision.data.sampler import SampleKey
 from resvision.data.transforms import ClassificationTransform
 
@@ -57,6 +66,19 @@ def test_collate__makes_a_batch_channels_last_that_keeps_brightness_across_depth
     assert batch["image"][:, 0, 0, 0].tolist() == [65535, 300]
     assert (batch["label"].tolist(), batch["label"].dtype) == ([2, 0], torch.int64)
     assert (batch["index"].tolist(), batch["index"].dtype) == ([7, 1], torch.int64)
+
+
+def test_chosen__pictures_keep_labels_names_files_and_weights(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(5)]
+    for number, path in enumerate(files):
+        assert cv2.imwrite(str(path), np.full((4, 4, 3), number, np.uint8))
+    source = FileSource(files, [number * 10 for number in range(5)], 3, weights=[0.0, 0.1, 0.2, 0.3, 0.4])
+    chosen = ChosenSource(source, [1, 4])
+    assert len(chosen) == 2
+    image, label = chosen.read(1)
+    assert (image.max(), label, chosen.label(0)) == (4, 40, 10)
+    assert chosen.name(1) == str(chosen.file(1)) == str(files[4])
+    assert chosen.weights() == [0.1, 0.4]
 
 
 def test_divide__puts_every_name_into_one_split_and_knows_no_order() -> None:

@@ -3,12 +3,15 @@ import pickle
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.io import savemat  # type: ignore[import-untyped]  # no stubs of its own
 from torchvision import datasets
 
+from resvision.data import torchvision_dataset
 from resvision.data.errors import DataError
 from resvision.data.torchvision_dataset import TorchvisionDataset
 from tests.shared_data import shared_data
@@ -68,6 +71,70 @@ def test_cifar10__is_in_colour_and_of_the_size_asked_for(tmp_path: Path, monkeyp
     assert (data.class_names[1], data.in_channels) == ("class 1", 3)
     assert next(iter(data.train_dataloader()))["image"].shape[1:] == (3, 48, 48)
     assert len(data.dataset("val")) == 10
+
+
+def _write_photo(path: Path, value: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (30 + value, 20), (value, value, value)).save(path, quality=100)
+
+
+def test_oxford_pets__are_read_as_files(tmp_path: Path) -> None:
+    base = tmp_path / "oxford-iiit-pet"
+    lines: dict[str, list[str]] = {"trainval": [], "test": []}
+    for number in range(30):
+        kind, name = number % 2, ("Bengal", "basset_hound")[number % 2]
+        _write_photo(base / "images" / f"{name}_{number}.jpg", number * 8)
+        lines["test" if number >= 20 else "trainval"].append(f"{name}_{number} {kind + 1} {kind + 1} 1")
+    (base / "annotations").mkdir()
+    for split, text in lines.items():
+        (base / "annotations" / f"{split}.txt").write_text("\n".join(text))
+    data = TorchvisionDataset("OxfordIIITPet", str(tmp_path), val_fraction=0.2, num_workers=0, batch_size=32)
+    assert (data.class_names, data.in_channels, data.image_size) == (("Bengal", "Basset Hound"), 3, 224)
+    data.setup()
+    assert [len(data.dataset(split)) for split in ("train", "val", "test")] == [16, 4, 10]
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+        (batch,) = loader
+        values = batch["image"].float().mean((1, 2, 3)).round().long().tolist()
+        assert batch["label"].tolist() == [value // 8 % 2 for value in values]
+
+
+def test_flowers__have_a_validation_split_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.Flowers102, "_check_integrity", lambda self: True)
+    base = tmp_path / "flowers-102"
+    for number in range(1, 13):
+        _write_photo(base / "jpg" / f"image_{number:05d}.jpg", number)
+    savemat(str(base / "imagelabels.mat"), {"labels": np.arange(1, 13)[None]})
+    ids = {"trnid": np.arange(1, 7)[None], "valid": np.arange(7, 10)[None], "tstid": np.arange(10, 13)[None]}
+    savemat(str(base / "setid.mat"), ids)
+    data = TorchvisionDataset("Flowers102", str(tmp_path), num_workers=0)
+    assert (data.num_classes, data.class_names[0]) == (102, "pink primrose")
+    data.setup()
+    sets = {split: data.dataset(split) for split in ("train", "val", "test")}
+    numbers = {split: [int(Path(of.name(i)).stem[6:]) for i in range(len(of))] for split, of in sets.items()}
+    assert numbers == {"train": [*range(1, 7)], "val": [*range(7, 10)], "test": [*range(10, 13)]}
+    assert [sets["val"][index]["label"] for index in range(3)] == [6, 7, 8]
+
+
+def test_svhn__is_turned_channels_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchvision.datasets.svhn.check_integrity", lambda *arguments: True)
+    pixels = np.zeros((32, 32, 3, 20), np.uint8)
+    pixels[5, 9, 2] = np.arange(20)
+    for split in ("train", "test"):
+        savemat(str(tmp_path / f"{split}_32x32.mat"), {"X": pixels, "y": 1 + np.arange(20)[:, None] % 10})
+    data = TorchvisionDataset("SVHN", str(tmp_path), num_workers=0)
+    assert (data.class_names, data.in_channels, data.image_size) == (tuple("0123456789"), 3, 32)
+    (batch,) = data.test_dataloader()
+    assert batch["image"][:, 2, 5, 9].tolist() == list(range(20))
+    # The digit 0 has the number 10 in the files.
+    assert batch["label"].tolist() == [(1 + number % 10) % 10 for number in range(20)]
+
+
+@pytest.mark.parametrize("name", get_args(torchvision_dataset._Name))
+def test_data__of_every_name_is_said_to_be_missing(tmp_path: Path, name: Any) -> None:
+    with pytest.raises(
+        DataError, match=f"torchvision cannot read {name} there .*; set root to the folder that holds it"
+    ):
+        TorchvisionDataset(name, str(tmp_path))
 
 
 def test_data__that_is_not_there_is_named(tmp_path: Path) -> None:
