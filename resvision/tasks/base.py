@@ -1,5 +1,6 @@
 """What all tasks share: optimiser wiring, logging and what a checkpoint says about its run."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -285,7 +286,12 @@ class VisionTask(LightningModule, ABC):
             "running_loss": (self._mean_of_processes(self._loss_sum), self._loss_count, self._logged_step),
             **self.description(),
         }
-        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]["weights"] = None
+        settings = checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]
+        settings["weights"] = None
+        # The command line notes what it hands to any task, also where this one does not ask for it.
+        asked = inspect.signature(type(self).__init__).parameters
+        for name in [name for name in settings if name not in asked and name[0] != "_"]:
+            del settings[name]
 
     def _mean_of_processes(self, value: Tensor | float) -> Tensor | float:
         # The checkpoint is that of the first process, and read by all.
