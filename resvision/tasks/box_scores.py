@@ -14,7 +14,7 @@ from torchvision.ops import box_area, box_iou
 __all__ = ["LEAST_SCORE", "BoxConfusion", "BoxScores", "average_precision"]
 
 #: Least score of a box that counts as found in the confusion matrix and is drawn.
-LEAST_SCORE: Final = 0.3
+LEAST_SCORE: Final = 0.4
 #: Least overlap of a box with its object.
 _LEAST_OVERLAP: Final = 0.5
 
@@ -73,7 +73,7 @@ def _mean(values: Tensor) -> float:
 class BoxConfusion(Metric):
     """Counts which objects were found as which class; the last row and column are the background.
 
-    Of the boxes with a score of at least 0.3, each belongs to the object that it overlaps most, from an overlap of 0.5
+    Of the boxes with a score of at least 0.4, each belongs to the object that it overlaps most, from an overlap of 0.5
     on and one for each object, whatever its class. Other objects were taken for the background, and in other boxes the
     background for an object, unless a box lies in a crowd.
 
