@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from resvision.batch import SegmentationBatch
-from resvision.callbacks import ExactResume, Progress
+from resvision.callbacks import CleanStop, ExactResume, FiniteLoss, Progress
 from resvision.tasks import SegmentationTask, parameter_groups
 
 CLASSES = [str(number) for number in range(11)]
@@ -71,11 +71,12 @@ def fit(backbone: str, batch: SegmentationBatch, steps: int) -> float:
     task, clock = SegmentationTask(CLASSES, backbone=backbone), Clock(steps)
     with tempfile.TemporaryDirectory() as folder:
         loggers = [CSVLogger(folder, flush_logs_every_n_steps=20), TensorBoardLogger(Path(folder) / "tensorboard")]
+        watchful = [FiniteLoss(Path(folder) / "nonfinite"), CleanStop(Path(folder) / "last.ckpt")]
         trainer = Trainer(
             max_epochs=1,
             accelerator="cpu",
             logger=loggers,
-            callbacks=[ExactResume(0), LearningRateMonitor("step"), Progress(), clock],
+            callbacks=[ExactResume(0), LearningRateMonitor("step"), *watchful, Progress(), clock],
             log_every_n_steps=10,
             enable_checkpointing=False,
             enable_model_summary=False,

@@ -9,6 +9,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
+from resvision.callbacks.safe_checkpoints import write_atomically
+
 __all__ = ["BestCheckpoint"]
 
 
@@ -63,6 +65,5 @@ class BestCheckpoint(ModelCheckpoint):
     def _copy(self, target: Path) -> None:
         assert self._continued is not None
         target.parent.mkdir(parents=True, exist_ok=True)
-        half = target.with_name(".best.ckpt.saving-copy")
-        shutil.copyfile(self._continued, half)
-        half.replace(target)
+        with self._continued.open("rb") as best:
+            write_atomically(target, lambda file: shutil.copyfileobj(best, file))

@@ -50,8 +50,8 @@ class CleanStop(Callback):
     the signal handler, while the weights may be half updated (#21407).
 
     The checkpoint is written between two steps, also while validation runs, which is then done again by `ExactResume`;
-    while gradients accumulate, at the end of it. Of several processes each asks the others every 10 steps, so that
-    all stop at the same one.
+    while gradients accumulate, at the end of it. Of several processes each asks the others every 10 steps and after an
+    epoch, so that all stop at the same one.
 
     Args:
         checkpoint: File to write.
@@ -67,7 +67,7 @@ class CleanStop(Callback):
         self._before: dict[int, Any] = {}
         self._step = 0
         self._is_between_steps = True
-        self._batches = 0
+        self._steps = 0
 
     # The signals
 
@@ -117,22 +117,22 @@ class CleanStop(Callback):
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Stop before this batch if told to."""
-        if trainer.state.fn == "fit":
+        """Stop before this batch if told to; processes that validate different numbers of batches cannot agree here."""
+        if trainer.state.fn == "fit" and trainer.world_size == 1:
             self._stop_if_told(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop after the epoch if told to."""
-        self._stop_if_told(trainer)
+        self._stop_if_told(trainer, epoch_is_over=True)
 
-    def _stop_if_told(self, trainer: Trainer) -> None:
-        self._batches += 1
+    def _stop_if_told(self, trainer: Trainer, *, epoch_is_over: bool = False) -> None:
         if not self._is_between_steps:
             return
+        self._steps += 1
         told = self._signum is not None
         if trainer.world_size > 1:
-            # To ask takes as long as to exchange gradients begins to, so it is not done at every step.
-            if self._batches % _ASK_EVERY:
+            # To ask, a process waits for the others and for its device, so it is not done at every step.
+            if self._steps % _ASK_EVERY and not epoch_is_over:
                 return
             told = trainer.strategy.reduce_boolean_decision(told, all=False)
         if not told:

@@ -83,7 +83,7 @@ class Watch(Callback):
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if batch_idx == 1:
+        if batch_idx == 1 and trainer.world_size == 1:  # of several processes one may have no second batch
             self._save(trainer, "validation")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
