@@ -125,13 +125,17 @@ def _write_mask_folder(root: Path) -> None:
 
 
 def _write_class_folders(root: Path) -> None:
-    """Write two classes of pictures that differ in size."""
+    """Write two classes of pictures that differ in size, and a table that lists them and a broken one."""
     rng = np.random.default_rng(0)
+    lines = ["path,label", "broken.jpg,cat"]
     for name in ("cat", "dog"):
         (root / name).mkdir(parents=True)
         for number in range(6):
             picture = rng.integers(0, 256, (33 + 9 * number, 47, 3), dtype=np.uint8)
             assert cv2.imwrite(str(root / name / f"{number}.jpg"), picture)
+            lines.append(f"{name}/{number}.jpg,{name}")
+    (root / "broken.jpg").write_bytes(b"no picture")
+    (root / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
 
 
 def _write_box_folders(root: Path) -> None:
@@ -195,7 +199,7 @@ _CHECKS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "det": ("map", _check_boxes),
 }
 #: Pictures of the validation split, where it is not five.
-_VALIDATED = {"cls_image_folder": 4, "det_coco": 3, "det_voc": 3, "det_yolo": 3}
+_VALIDATED = {"cls_image_csv": 4, "cls_image_folder": 4, "det_coco": 3, "det_voc": 3, "det_yolo": 3}
 
 
 @pytest.mark.parametrize("path", SMALL, ids=_by_name)
@@ -220,6 +224,8 @@ def test_small__is_trained_scored_and_predicts(
         assert (run / file).stat().st_size
     assert len(list(run.glob("pictures/val_*.png"))) == _VALIDATED.get(path.stem, 5)
     assert list(run.glob("tensorboard/events.*"))
+    if path.stem == "cls_image_csv":
+        assert "broken.jpg: not a picture" in (run / "skipped.csv").read_text(encoding="utf-8")
 
     assert main(["test", "--ckpt_path", str(run)]) == 0
     result = json.loads((run / "test.json").read_text(encoding="utf-8"))

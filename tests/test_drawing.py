@@ -1,7 +1,7 @@
 import numpy as np
 
 from resvision.batch import IGNORE_INDEX
-from resvision.drawing import class_colours, colour_mask, displayable, overlay, panel
+from resvision.drawing import class_colours, colour_mask, displayable, draw_boxes, overlay, panel
 
 
 def test_class_colours__differ_for_every_class() -> None:
@@ -43,3 +43,36 @@ def test_panel__holds_every_picture_and_a_legend() -> None:
     assert (canvas == [255, 0, 0]).all(axis=2).sum() == 2 * 40 * 48
     for colour in class_colours(30)[:30]:
         assert (canvas == colour).all(axis=2).any()
+
+
+def test_draw_boxes__outlines_each_in_the_colour_of_its_class() -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    boxes = np.array([[4.0, 6.0, 20.0, 30.0], [30.0, 10.0, 60.0, 40.0]])
+    drawn = draw_boxes(image, boxes, np.array([1, 0]), 2)
+    colours = class_colours(2)
+    for box, colour in zip(boxes.astype(int), colours[[1, 0]], strict=True):
+        left, top, right, bottom = box
+        for y, x in ((top, left), (top, right - 1), (bottom - 1, left), (bottom - 1, right - 1)):
+            assert (drawn[y, x] == colour).all()
+    assert not drawn[10:26, 8:16].any()
+    assert not image.any()
+
+
+def test_draw_boxes__enlarges_and_writes_above() -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    plain = draw_boxes(image, np.array([[10.0, 20.0, 50.0, 35.0]]), np.array([0]), 1, height=160)
+    assert plain.shape == (160, 240, 3)
+    assert (plain[80, 40] == class_colours(1)[0]).all()
+    assert not plain[:80].any()
+    named = draw_boxes(image, np.array([[10.0, 20.0, 50.0, 35.0]]), np.array([0]), 1, ["cat 0.90"], height=160)
+    assert named[66:80, 40:90].any()
+
+
+def test_draw_boxes__of_nothing_and_beyond_the_picture() -> None:
+    image = np.full((20, 20, 1), 7, np.uint8)
+    none = draw_boxes(image, np.zeros((0, 4)), np.zeros(0, np.int64), 3, [])
+    assert (none == 7).all()
+    outside = draw_boxes(
+        image, np.array([[-5.0, -5.0, 30.0, 30.0], [9.0, 9.0, 9.0, 9.0]]), np.array([0, 1]), 3, ["a", "b"]
+    )
+    assert outside.shape == (20, 20, 3)

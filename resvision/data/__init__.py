@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from resvision.data.coco import CocoDetection, CocoSplit
     from resvision.data.errors import DataError
     from resvision.data.fitting import fit_to
+    from resvision.data.huggingface_dataset import HuggingFaceDataset
     from resvision.data.identity_folder import IdentityFolder
     from resvision.data.image_csv import Columns, ImageCSV
     from resvision.data.image_folder import ImageFolder
@@ -30,6 +31,7 @@ _HOME = {
     "Columns": "image_csv",
     "DataError": "errors",
     "EpochSampler": "sampler",
+    "HuggingFaceDataset": "huggingface_dataset",
     "IdentityFolder": "identity_folder",
     "ImageCSV": "image_csv",
     "ImageFolder": "image_folder",
@@ -53,6 +55,7 @@ __all__ = [
     "Columns",
     "DataError",
     "EpochSampler",
+    "HuggingFaceDataset",
     "IdentityFolder",
     "ImageCSV",
     "ImageFolder",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from resvision.data.errors import DataError
-from resvision.data.reading import PictureFile
+from resvision.data.reading import EncodedPicture, PictureFile
 from resvision.data.splits import Split
 
 __all__ = ["find_duplicates"]
@@ -41,6 +41,8 @@ def find_duplicates(files: Mapping[Split, Sequence[PictureFile]]) -> list[list[t
 def _size(file: PictureFile) -> int:
     """Return the bytes of a file; -1 for one that cannot be found, which is for the reader to say."""
     try:
+        if isinstance(file, EncodedPicture):
+            return len(file.data)
         return file.stat().st_size if isinstance(file, Path) else file.archive.size(file.name)
     except (OSError, DataError):
         return -1

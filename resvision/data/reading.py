@@ -7,6 +7,7 @@ checked before it is decoded, since a file of a few kilobytes can ask for gigaby
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
@@ -19,10 +20,31 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from resvision.data.errors import DataError
 from resvision.data.zipped import ZipEntry
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "PictureFile", "image_size", "read_image", "read_mask"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "EncodedPicture", "PictureFile", "image_size", "read_image", "read_mask"]
 
-#: A file on the disk, or within an archive.
-PictureFile = Path | ZipEntry
+
+@dataclass(frozen=True, slots=True)
+class EncodedPicture:
+    """A file that is in memory; it is opened and named like a `Path`.
+
+    Attributes:
+        name: What a person knows it by.
+        data: Its contents.
+    """
+
+    name: str
+    data: bytes
+
+    def open(self, mode: Literal["rb"]) -> BinaryIO:
+        """Return the contents as a file."""
+        return BytesIO(self.data)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+#: A file on the disk, within an archive, or in memory.
+PictureFile = Path | ZipEntry | EncodedPicture
 
 #: Endings, in lower case, of the files that are pictures.
 IMAGE_SUFFIXES: Final = frozenset(

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from resvision.callbacks import Pictures
 from resvision.data import Shapes
-from resvision.drawing import displayable, overlay, panel
-from resvision.tasks import SegmentationTask
+from resvision.drawing import class_colours, displayable, overlay, panel
+from resvision.tasks import DetectionTask, SegmentationTask
 
 
 class Threshold(nn.Module):
@@ -102,3 +102,20 @@ def test_pictures__of_a_second_evaluation_replace_those_of_the_first(tmp_path: P
     second = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert first.keys() == second.keys()
     assert all(first[name] != second[name] for name in first)
+
+
+def test_pictures__draws_true_boxes_beside_those_found(tmp_path: Path) -> None:
+    data = Shapes(48, task="detection", train_size=2, val_size=3, test_size=3, batch_size=2, augmentation="none")
+    task = DetectionTask(list(data.class_names), backbone="resnet10t", channels=32)
+    folder = tmp_path / "pictures"
+    _trainer(tmp_path, Pictures(folder)).validate(task, data, verbose=False)
+    assert _written(folder) == [f"val_{number:02d}.png" for number in range(3)]
+    colours = class_colours(4)
+    for number in range(3):
+        sample = data.dataset("val")[number]
+        with Image.open(folder / f"val_{number:02d}.png") as picture:
+            pixels = np.asarray(picture)
+        for box, label in zip(sample["boxes"], sample["labels"], strict=True):
+            # Pictures of 48 pixels are drawn seven times as large, below the title and beside a margin.
+            left, top = np.add(7 * box[:2], [6, 20]).astype(int)
+            assert (pixels[top : top + 2, left : left + 2] == colours[label]).all(axis=-1).any()

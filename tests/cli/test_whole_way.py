@@ -17,6 +17,7 @@ from resvision import create_backbone, load
 from resvision.cli import main
 from resvision.inference import EmbeddingResult
 from resvision.tasks import ClassificationTask
+from tests.data.box_folders import write_coco_set
 
 
 @pytest.fixture
@@ -117,3 +118,35 @@ def test_faces__are_verified_and_embedded(place: Path, capsys: pytest.CaptureFix
     assert first.similarity(first) == pytest.approx(1.0)
     assert first.similarity(second) == pytest.approx(float(first.embedding @ second.embedding))
     assert first.same(second) == (first.similarity(second) >= first.threshold)
+
+
+def test_detection__trains_goes_on_is_scored_and_predicts(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_coco_set(place / "boxes")
+    config = _config(
+        place / "boxes.yaml",
+        {
+            "model": {
+                "class_path": "DetectionTask",
+                "init_args": {"backbone": "resnet10t", "channels": 32, "weights": "weights.pth", "finetune": "full"},
+            },
+            "data": {"class_path": "CocoDetection", "init_args": {"root": "boxes", "image_size": 64, "batch_size": 2}},
+            "trainer": {"max_epochs": 1, "enable_progress_bar": False},
+        },
+    )
+    assert main(["fit", "--config", config]) == 0
+    assert main(["fit", "--config", config, "--ckpt_path", "last", "--trainer.max_epochs", "2"]) == 0
+    assert "pyramid" in capsys.readouterr().out
+    assert main(["validate", "--ckpt_path", "runs/boxes/2"]) == 0
+    scores = json.loads(Path("runs/boxes/2/validate.json").read_text(encoding="utf-8"))["metrics"]
+    assert {"val/map", "val/map_50", "val/map_small", "val/ap/cat", "val/loss"} <= set(scores)
+    assert main(["test", "--ckpt_path", "runs/boxes/2"]) == 2
+    assert "has no test split" in capsys.readouterr().err
+    words = ["--data", "boxes/images/train", "--annotations", "boxes/annotations/train.json", "--score", "0"]
+    assert main(["predict", "--ckpt_path", "runs/boxes/2", *words, "--output", "out"]) == 0
+    entries = json.loads(Path("out/coco_results.json").read_text(encoding="utf-8"))
+    assert {entry["image_id"] for entry in entries} <= {10, 20, 30}
+    assert {entry["category_id"] for entry in entries} <= {3, 17}
+    lines = [json.loads(line) for line in Path("out/predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sum(len(line["objects"]) for line in lines) == len(entries) > 0
+    assert main(["backbones", "export", "runs/boxes/2", "--to", "timm", "--output", "trained.safetensors"]) == 0
+    assert load("runs/boxes/2").task.hparams["input_size"] == 64

@@ -10,9 +10,11 @@ from PIL import Image
 
 from resvision import load
 from resvision.data import Shapes
+from resvision.data.detection import DetectionDataset, DetectionSample
+from resvision.data.detection_geometry import fitted_size, resize
 from resvision.drawing import class_colours
-from resvision.inference import ClassificationResult, Predictor, SegmentationResult
-from resvision.tasks import ClassificationTask, SegmentationTask
+from resvision.inference import ClassificationResult, DetectionResult, Predictor, SegmentationResult
+from resvision.tasks import ClassificationTask, DetectionTask, SegmentationTask
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +142,41 @@ def test_classification_result__names_the_likeliest_first() -> None:
     assert result.top() == [("b", 0.5)]
     assert result.top(3) == [("b", 0.5), ("a", 0.25), ("c", 0.125)]
     assert [name for name, _ in result.top(9)] == ["b", "a", "c", "d"]
+
+
+def _detector(input_size: int | tuple[int, int] | None) -> Predictor:
+    """Return a detector that finds the same in every place, with scores above its threshold."""
+    torch.manual_seed(0)
+    task = DetectionTask(["cat", "dog"], backbone="resnet10t", channels=32, input_size=input_size)
+    return Predictor(task, "cpu")
+
+
+@pytest.mark.parametrize("input_size", [64, (64, 96), None])
+def test_predict__finds_boxes_as_in_evaluation(input_size: int | tuple[int, int] | None) -> None:
+    predictor = _detector(input_size)
+    image = _picture(90, 130)
+    result = predictor.predict(image)
+    assert isinstance(result, DetectionResult)
+    assert isinstance(predictor.task, DetectionTask)
+    size = (90, 130) if input_size is None else fitted_size((90, 130), input_size)
+    sample = {"image": resize(image, size), "original_size": (90, 130), "index": 0}
+    nothing = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)}
+    nothing |= {"crowd": np.zeros(0, np.bool_), "area": np.zeros(0, np.float32)}
+    batch = DetectionDataset.collate([DetectionSample(**(sample | nothing))])  # type: ignore[typeddict-item]
+    with torch.inference_mode():
+        (found,) = predictor.task(batch["image"], batch["size"])
+    assert len(result.boxes) == len(found["boxes"]) > 0
+    factor = np.tile([130 / size[1], 90 / size[0]], 2)
+    np.testing.assert_allclose(result.boxes, found["boxes"].numpy() * factor, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(result.scores, found["scores"].numpy(), rtol=1e-5)
+    assert result.boxes.max(axis=0).tolist() <= [130, 90, 130, 90]
+    assert result.names() == [("cat", "dog")[label] for label in result.labels]
+
+
+def test_detection_result__leaves_out_what_is_not_sure() -> None:
+    boxes = np.array([[0, 0, 9, 9], [1, 1, 5, 5]], np.float32)
+    result = DetectionResult(boxes, np.array([0.9, 0.2], np.float32), np.array([1, 0]), ("cat", "dog"))
+    sure = result.surer_than(0.5)
+    assert (sure.boxes.tolist(), sure.names()) == ([[0, 0, 9, 9]], ["dog"])
+    drawn = result.overlay(np.zeros((12, 20, 3), np.uint8))
+    assert drawn.size == (20, 12)

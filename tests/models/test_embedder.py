@@ -39,5 +39,5 @@ def test_embedder__scores_by_the_angle_with_a_margin() -> None:
 
 def test_embedder__trains_every_parameter() -> None:
     model = Embedder(ToyBackbone(), num_classes=4)
-    F.cross_entropy(model.logits(_pictures(), torch.arange(8) % 4), torch.arange(8) % 4).backward()
+    F.cross_entropy(model.logits(_pictures(), torch.arange(8) % 4), torch.arange(8) % 4).backward()  # type: ignore[no-untyped-call]
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []

@@ -1,0 +1,72 @@
+"""The list of results in COCO's form, and whose ids it uses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from resvision.cli.found_boxes import CocoResults, write_boxes
+from resvision.inference import DetectionResult
+
+NAMES = ("cat", "dog")
+
+
+def _result() -> DetectionResult:
+    boxes = np.array([[1.5, 2, 4, 8], [0, 0, 10, 10]], np.float32)
+    return DetectionResult(boxes, np.array([0.75, 0.5], np.float32), np.array([1, 0]), NAMES)
+
+
+def _written(results: CocoResults, picture: Path, folder: Path) -> list[dict[str, Any]]:
+    results.add(picture, _result())
+    results.write(folder / "out.json")
+    entries: list[dict[str, Any]] = json.loads((folder / "out.json").read_text(encoding="utf-8"))
+    return entries
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [(["000007.jpg", "000123.jpg"], 123), (["a.jpg", "000123.jpg"], 2), (["x/1.jpg", "y/1.jpg"], 2)],
+)
+def test_results__count_pictures_unless_they_are_numbered(tmp_path: Path, names: list[str], expected: int) -> None:
+    pictures = [Path(name) for name in names]
+    first, second = _written(CocoResults(pictures, NAMES, None), pictures[1], tmp_path)
+    assert first == {"image_id": expected, "category_id": 2, "bbox": [1.5, 2, 2.5, 6], "score": 0.75}
+    assert (second["category_id"], second["bbox"]) == (1, [0, 0, 10, 10])
+
+
+def test_results__take_the_ids_of_annotations(tmp_path: Path) -> None:
+    said = {
+        "images": [{"id": 70, "file_name": "deep/a.jpg"}],
+        "categories": [{"id": 90, "name": "dog"}, {"id": 17, "name": "cat"}],
+    }
+    file = tmp_path / "said.json"
+    file.write_text(json.dumps(said), encoding="utf-8")
+    first, second = _written(CocoResults([Path("p/a.jpg")], NAMES, file), Path("p/a.jpg"), tmp_path)
+    assert [first["image_id"], first["category_id"], second["category_id"]] == [70, 90, 17]
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("[]", "is no JSON file of COCO's"),
+        ("{", "is no JSON file of COCO's"),
+        ('{"images": [], "categories": [{"id": 1, "name": "cat"}]}', "no category 'dog'; it has cat"),
+        (
+            '{"images": [], "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}',
+            "no image 'a.jpg'; give --data",
+        ),
+    ],
+)
+def test_results__say_what_is_wrong_with_annotations(tmp_path: Path, said: str, message: str) -> None:
+    file = tmp_path / "said.json"
+    file.write_text(said, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        CocoResults([Path("a.jpg")], NAMES, file)
+
+
+def test_write_boxes__draws_and_says_what_was_found(tmp_path: Path) -> None:
+    line = write_boxes(_result(), np.zeros((20, 30, 3), np.uint8), tmp_path, Path("deep/a.png"))
+    assert line["objects"][0] == {"class": "dog", "score": 0.75, "box": [1.5, 2, 4, 8]}
+    assert (tmp_path / line["overlay"]).is_file()
