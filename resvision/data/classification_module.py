@@ -134,7 +134,8 @@ class ClassificationDataModule(VisionDataModule, ABC):
     def _compare(self, split: Split) -> None:
         files: dict[Split, list[PictureFile]] = {}
         for part in ("train", split):
-            source = self.source(part)
+            built = self._datasets.get(part)
+            source = built.source if isinstance(built, ClassificationDataset) else self.source(part)
             files[part] = [file for index in range(len(source)) if (file := source.file(index)) is not None]
         self._duplicates = find_duplicates(files)
         if self._duplicates:

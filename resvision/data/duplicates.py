@@ -42,7 +42,7 @@ def _size(file: PictureFile) -> int:
     """Return the bytes of a file; -1 for one that cannot be found, which is for the reader to say."""
     try:
         if isinstance(file, EncodedPicture):
-            return len(file.data)
+            return len(file.read())
         return file.stat().st_size if isinstance(file, Path) else file.archive.size(file.name)
     except (OSError, DataError):
         return -1

@@ -155,12 +155,17 @@ class _TableSource(ClassificationSource):
         return f"{self._where}/{index:05d}"
 
     def file(self, index: int) -> PictureFile:
-        value = self._table[index][self._column]
+        value = self._value(index)
+        if value["bytes"] is None:
+            return Path(value["path"])
+        # Its contents are left in the table: who lists all files would hold the whole of it in memory.
+        return EncodedPicture(self.name(index), lambda: bytes(self._value(index)["bytes"]))
+
+    def _value(self, index: int) -> dict[str, Any]:
+        value: dict[str, Any] | None = self._table[index][self._column]
         if value is None:
             raise DataError(f"{self.name(index)}: there is no picture in this row; remove it")
-        if value["bytes"] is not None:
-            return EncodedPicture(self.name(index), value["bytes"])
-        return Path(value["path"])
+        return value
 
 
 def _load(path: str, name: str | None) -> Any:

@@ -5,7 +5,7 @@ checked before it is decoded, since a file of a few kilobytes can ask for gigaby
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import SEEK_END, BytesIO
@@ -25,25 +25,25 @@ __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "EncodedPicture", "PictureFile", "ima
 
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
-    """A file that is in memory; it is opened and named like a `Path`.
+    """A file within a table; it is opened and named like a `Path`.
 
     Attributes:
         name: What a person knows it by.
-        data: Its contents.
+        read: Returns its contents.
     """
 
     name: str
-    data: bytes
+    read: Callable[[], bytes]
 
     def open(self, mode: Literal["rb"]) -> BinaryIO:
         """Return the contents as a file."""
-        return BytesIO(self.data)
+        return BytesIO(self.read())
 
     def __str__(self) -> str:
         return self.name
 
 
-#: A file on the disk, within an archive, or in memory.
+#: A file on the disk, within an archive, or within a table.
 PictureFile = Path | ZipEntry | EncodedPicture
 
 #: Endings, in lower case, of the files that are pictures.

@@ -101,8 +101,9 @@ class TorchvisionDataset(ClassificationDataModule):
         self.val_fraction = val_fraction
         self.download = download
         # The test split is read at once: it knows the classes.
-        self._test, class_names = self._load("test")
-        shape = self._test.images.shape[1:] if isinstance(self._test, _ArraySource) else (_PHOTO_SIZE, _PHOTO_SIZE, 3)
+        test, class_names = self._load("test")
+        self._official: dict[Split, ClassificationSource] = {"test": test}
+        shape = test.images.shape[1:] if isinstance(test, _ArraySource) else (_PHOTO_SIZE, _PHOTO_SIZE, 3)
         super().__init__(
             class_names,
             1 if shape[2] == 1 else 3,
@@ -118,11 +119,12 @@ class TorchvisionDataset(ClassificationDataModule):
 
     def source(self, split: Split) -> ClassificationSource:
         """Return the pictures of one split; small ones are held in memory as they are."""
-        if split == "test":
-            return self._test
-        if "val" in _SPLITS[self.set_name]:
-            return self._load(split)[0]
-        official, _ = self._load("train")
+        part: Split = split if split in _SPLITS[self.set_name] else "train"
+        if part not in self._official:
+            self._official[part] = self._load(part)[0]
+        official = self._official[part]
+        if split == "test" or "val" in _SPLITS[self.set_name]:
+            return official
         of_class: dict[int, list[str]] = defaultdict(list)
         for index in range(len(official)):
             label = official.label(index)
