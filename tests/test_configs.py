@@ -198,8 +198,8 @@ _CHECKS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "seg": ("miou", _check_masks),
     "det": ("map", _check_boxes),
 }
-#: Pictures of the validation split, where it is not five.
-_VALIDATED = {"cls_image_csv": 4, "cls_image_folder": 4, "det_coco": 3, "det_voc": 3, "det_yolo": 3}
+#: Pictures of the validation split, where it is not five; of the four that a table holds out, one is broken.
+_VALIDATED = {"cls_image_csv": 3, "cls_image_folder": 4, "det_coco": 3, "det_voc": 3, "det_yolo": 3}
 
 
 @pytest.mark.parametrize("path", SMALL, ids=_by_name)
