@@ -91,7 +91,12 @@ def test_detection__scores_in_pixels_of_the_original_pictures() -> None:
 def test_detection__scores_equal_those_of_its_own_detections(tmp_path: Path) -> None:
     task, data = _task().eval(), _data()
     (logged,) = _trainer(tmp_path).validate(task, data, verbose=False)
-    metric = MeanAveragePrecision(backend="faster_coco_eval", class_metrics=True)
+    metric = MeanAveragePrecision(
+        backend="faster_coco_eval",
+        class_metrics=True,
+        iou_thresholds=[0.5 + 0.05 * step for step in range(10)],
+        rec_thresholds=[step / 100 for step in range(101)],
+    )
     losses = []
     for batch in data.val_dataloader():
         with torch.no_grad():
