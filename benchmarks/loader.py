@@ -16,10 +16,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from resvision.data.reading import read_image
-from resvision.data.seeding import fold
-from resvision.data.segmentation import SegmentationDataset, SegmentationSample
-from resvision.data.transforms import SegmentationTransform
+from resvision.data.classification import ClassificationDataset, FileSource
+from resvision.data.sampler import SampleKey
+from resvision.data.transforms import ClassificationTransform
 
 PICTURES = 256
 BATCH = 64
@@ -38,18 +37,14 @@ def write_pictures(folder: Path) -> list[Path]:
 
 
 def ours(paths: list[Path]) -> Callable[[int], torch.Tensor]:
-    """Return what makes a batch with our reader, transform and collation."""
-    transform = SegmentationTransform(
-        [albumentations.RandomResizedCrop((224, 224)), albumentations.HorizontalFlip()], None
+    """Return what makes a batch as training a classifier does."""
+    transform = ClassificationTransform(
+        [albumentations.RandomResizedCrop((224, 224)), albumentations.HorizontalFlip()], 224
     )
-    mask = np.zeros((375, 500), np.uint8)
+    dataset = ClassificationDataset(FileSource(paths, [0] * len(paths), 3), 224, transform, seed=0)
 
     def batch(start: int) -> torch.Tensor:
-        samples = []
-        for index in range(start, start + BATCH):
-            image, cut = transform(read_image(paths[index]), mask, seed=fold(0, index))
-            samples.append(SegmentationSample(image=image, mask=cut, index=index))
-        return SegmentationDataset.collate(samples)["image"]
+        return dataset.collate([dataset[SampleKey(0, index)] for index in range(start, start + BATCH)])["image"]
 
     return batch
 

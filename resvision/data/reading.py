@@ -80,7 +80,9 @@ def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
     header = _header(path, BytesIO(data))
     if header.format == "GIF":  # Older releases of OpenCV know none, and newer ones read frames in a way of their own.
         return _first_frame(path, header, channels)
-    colour = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
+    # A JPEG comes out as RGB at no cost. A TIFF of 16 bits would not: OpenCV 5.0 leaves it in blue, green, red.
+    is_rgb = channels == 3 and header.format == "JPEG"
+    colour = cv2.IMREAD_COLOR_RGB if is_rgb else cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
     # The decoder's own words about a broken file would stand beside the error below, without the file's name.
     level = cv2.utils.logging.setLogLevel(0)
     try:
@@ -93,8 +95,9 @@ def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
         raise _damaged(path)
     if image.dtype != np.uint8 and image.dtype != np.uint16:
         raise DataError(f"{path}: pixels of type {image.dtype}; save it with 8 or 16 bits for a channel")
-    # Not IMREAD_COLOR_RGB: OpenCV 5.0 leaves a TIFF of 16 bits in the order of blue, green, red.
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 else image[..., None]
+    if channels == 1:
+        return image[..., None]
+    return image if is_rgb else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _first_frame(path: PictureFile, image: Image.Image, channels: Literal[1, 3]) -> NDArray[Any]:
