@@ -170,8 +170,8 @@ def _apply_with_boxes(
 
 
 def _apply(compose: albumentations.Compose, targets: dict[str, NDArray[Any]], seed: int) -> dict[str, NDArray[Any]]:
-    # One stream for all transforms: `set_random_seed` would give each the same one, so that where a picture is cut would
-    # also decide whether it is flipped.
+    # One stream for all transforms: `set_random_seed` would give each the same draws, so that where a picture is cut
+    # would also decide whether it is flipped.
     compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
     # The library's colour transforms know uint8 and float32 only.
     wide = targets["image"].dtype == np.uint16
