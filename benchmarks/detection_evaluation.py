@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resvision.tasks.box_scores import BoxScores, average_precision
+from resvision.tasks.box_scores import AveragePrecision, BoxScores
 
 CLASSES = 20
 SIZE = 640
@@ -44,10 +44,12 @@ def draw(pictures: int, boxes: int, seed: int) -> tuple[list[dict[str, Tensor]],
 
 
 def ours(found: list[dict[str, Tensor]], truth: list[dict[str, Tensor]]) -> list[float]:
-    metric = average_precision()
+    metric, numbers = AveragePrecision(CLASSES), torch.arange(len(found))
     for start in range(0, len(found), 8):
-        metric.update(found[start : start + 8], truth[start : start + 8])
-    overall = BoxScores.of(metric, CLASSES).overall
+        batch = slice(start, start + 8)
+        metric.update(found[batch], truth[batch], numbers[batch])
+    scores: BoxScores = metric.compute()
+    overall = scores.overall
     return [overall[name] for name in NAMES]
 
 

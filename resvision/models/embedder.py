@@ -27,6 +27,8 @@ class Embedder(nn.Module):
         margin: Of `ArcFaceHead`, in radians.
         scale: Of `ArcFaceHead`.
         dropout: Share of the pooled channels that is dropped while training, from 0 to below 1.
+        mirror: Whether, once trained, an embedding is the mean of a picture's and of its mirror image's, as is usual
+            with faces. It takes twice the time.
 
     Example:
         >>> model = Embedder(create_backbone("resnet18"), num_classes=30)
@@ -43,8 +45,10 @@ class Embedder(nn.Module):
         margin: float = 0.5,
         scale: float = 64.0,
         dropout: float = 0.0,
+        mirror: bool = False,
     ) -> None:
         super().__init__()
+        self.mirror = mirror
         self.normalization = InputNormalization(backbone.input_statistics)
         self.backbone = backbone
         self._feature, spec = list(backbone.feature_specs.items())[-1]
@@ -59,10 +63,16 @@ class Embedder(nn.Module):
 
         The product of two is the cosine of the angle between them: 1 for the same, about 0 for strangers.
         """
-        feature = self.backbone(self.normalization(images))[self._feature]
-        return F.normalize(self.embedding(feature.mean(dim=(2, 3))).float())
+        embeddings = self._embed(images)
+        if self.mirror and not self.training:
+            embeddings = F.normalize(embeddings + self._embed(images.flip(3)))
+        return embeddings
 
     def logits(self, images: Tensor, label: Tensor) -> Tensor:
         """Map pixels and classes (N,) to the scores (N, num_classes) to train by."""
         logits: Tensor = self.head(self(images), label)
         return logits
+
+    def _embed(self, images: Tensor) -> Tensor:
+        feature = self.backbone(self.normalization(images))[self._feature]
+        return F.normalize(self.embedding(feature.mean(dim=(2, 3))).float())

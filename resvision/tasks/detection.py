@@ -16,7 +16,7 @@ from resvision.models import Detection, Detector, Target, TorchvisionDetector
 from resvision.models.detector import Assignment, Quality, rescale
 from resvision.models.torchvision_detector import TorchvisionKind
 from resvision.tasks.base import VisionTask
-from resvision.tasks.box_scores import LEAST_SCORE, BoxConfusion, BoxScores, average_precision
+from resvision.tasks.box_scores import LEAST_SCORE, AveragePrecision, BoxConfusion, BoxScores
 from resvision.tasks.finetuning import FineTune
 from resvision.tasks.schedules import WarmupCosine
 
@@ -109,7 +109,7 @@ class DetectionTask(VisionTask):
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
         self.model.to(memory_format=torch.channels_last)
         self.evaluation_loss = MeanMetric(nan_strategy="disable")  # the other strategies wait for the device
-        self.average_precision = average_precision()
+        self.average_precision = AveragePrecision(len(class_names))
         self.confusion = BoxConfusion(len(class_names))
         self._last_scores: BoxScores | None = None
         self._last_counts = torch.zeros(0)
@@ -154,12 +154,12 @@ class DetectionTask(VisionTask):
                 batch["boxes"], factors, batch["labels"], batch["crowd"], batch["area"], strict=True
             )
         ]
-        self.average_precision.update(originals, truth)
+        self.average_precision.update(originals, truth, batch["index"])
         self.confusion.update(originals, truth)
 
     def scores(self) -> Mapping[str, float]:
         """Return the scores of what was counted."""
-        scores = BoxScores.of(self.average_precision, len(self.class_names))
+        scores: BoxScores = self.average_precision.compute()
         self._last_scores, self._last_counts = scores, self.confusion.compute().cpu()
         result = dict(scores.overall)
         if isinstance(self.model, Detector):  # torchvision's tell no losses in evaluation

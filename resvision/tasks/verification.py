@@ -92,6 +92,7 @@ class VerificationTask(VisionTask):
         margin: Angle by which the embeddings of a class must be closer to it than the scores would ask for, in radians.
         scale: What the cosines are multiplied by before the softmax; fewer classes want less.
         dropout: Share of the pooled channels that is dropped while training, from 0 to below 1.
+        mirror: Whether, once trained, an embedding is the mean of a picture's and of its mirror image's.
         optimizer: Builds the optimiser from parameter groups.
         scheduler: Builds the schedule from the optimiser; None keeps the learning rate.
 
@@ -119,6 +120,7 @@ class VerificationTask(VisionTask):
         margin: float = 0.5,
         scale: float = 64.0,
         dropout: float = 0.0,
+        mirror: bool = False,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, fused=True),
         scheduler: LRSchedulerCallable | None = WarmupCosine,
     ) -> None:
@@ -129,7 +131,13 @@ class VerificationTask(VisionTask):
         encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
         self.input_statistics = encoder.input_statistics
         self.model = Embedder(
-            encoder, len(class_names), embedding_size=embedding_size, margin=margin, scale=scale, dropout=dropout
+            encoder,
+            len(class_names),
+            embedding_size=embedding_size,
+            margin=margin,
+            scale=scale,
+            dropout=dropout,
+            mirror=mirror,
         )
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
         self.model.to(memory_format=torch.channels_last)

@@ -41,3 +41,15 @@ def test_embedder__trains_every_parameter() -> None:
     model = Embedder(ToyBackbone(), num_classes=4)
     F.cross_entropy(model.logits(_pictures(), torch.arange(8) % 4), torch.arange(8) % 4).backward()  # type: ignore[no-untyped-call]
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_embedder__mirror_averages_a_picture_and_its_mirror_image() -> None:
+    model, pictures = Embedder(ToyBackbone(), num_classes=4, mirror=True).eval(), _pictures()
+    alone = Embedder(ToyBackbone(), num_classes=4).eval()
+    alone.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        both = model(pictures)
+        torch.testing.assert_close(both, model(pictures.flip(3)))
+        torch.testing.assert_close(both, F.normalize((alone(pictures) + alone(pictures.flip(3))) / 2))
+        # Each picture trains as it is: the loader mirrors at random where the augmentation says so.
+        torch.testing.assert_close(model.train()(pictures), alone.train()(pictures))

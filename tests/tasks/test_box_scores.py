@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from resvision.tasks.box_scores import BoxConfusion, BoxScores, average_precision
+from resvision.tasks.box_scores import AveragePrecision, BoxConfusion, BoxScores
 
 
 def _found(rows: list[tuple[float, float, float, float, float, int]]) -> dict[str, Tensor]:
@@ -26,9 +26,10 @@ def _truth(rows: list[tuple[float, float, float, float, int]], crowd: tuple[int,
 
 
 def _scores(found: list[dict[str, Tensor]], truth: list[dict[str, Tensor]], num_classes: int = 3) -> BoxScores:
-    metric = average_precision()
-    metric.update(found, truth)
-    return BoxScores.of(metric, num_classes)
+    metric = AveragePrecision(num_classes)
+    metric.update(found, truth, torch.arange(len(found)))
+    scores: BoxScores = metric.compute()
+    return scores
 
 
 def test_scores__of_boxes_found_and_missed() -> None:
