@@ -8,6 +8,7 @@ second over those of the bare loop; the aim is 0.95 on resnet50 at 224.
 """
 
 import argparse
+import logging
 import statistics
 import tempfile
 import time
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=75, help="for each backbone, and at least three turns")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     batch = fixed_batch(options.size, options.batch_size)
     for backbone in options.backbones:
         ratios: list[float] = []
