@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 import resvision.data
 from resvision._version import __version__
+from resvision.batch import LabelKind
 from resvision.callbacks import NonFiniteLossError, Pictures, Progress, RunStopped
 from resvision.cli import shipped
 from resvision.cli.messages import UsageError, explain_parse_error
@@ -274,8 +275,11 @@ class VisionCLI(LightningCLI):
             _say(f"\nwritten to {', '.join(str(folder / name) for name in files)} and {folder / 'pictures'}")
 
 
-def _class_names_of(data: VisionDataModule) -> list[str]:
-    return list(data.class_names)
+def _class_names_of(data: VisionDataModule) -> list[str] | dict[LabelKind, list[str]]:
+    """Return the names of the classes, those of each kind of label where the data has several."""
+    if data.class_names_by_kind is None:
+        return list(data.class_names)
+    return {kind: list(names) for kind, names in data.class_names_by_kind.items()}
 
 
 def _channels_of(data: VisionDataModule) -> int:
