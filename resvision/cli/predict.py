@@ -61,8 +61,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
         description="Apply a trained model to pictures. Writes predictions.jsonl, with the five likeliest classes of a "
         "classifier, or the embedding of a face; a segmentation also writes masks/ (palette PNG, values are class "
-        "numbers) and overlays/, a detector overlays/ and coco_results.json, with boxes of lower scores too. A model of several "
-        "tasks writes what each of them would, the pictures in folders of their own.",
+        "numbers) and overlays/, a detector overlays/ and coco_results.json, with boxes of lower scores too. A model "
+        "of several tasks writes what each would, the pictures in folders of their own.",
     )
     parser.add_argument("--ckpt_path", metavar="CKPT", help="best, last, a run folder or a checkpoint file")
     parser.add_argument("--data", required=True, help="a folder, searched with its subfolders, a glob or a file")
