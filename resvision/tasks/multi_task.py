@@ -77,7 +77,7 @@ class MultiTask(VisionTask):
         finetune: How to carry the weights over to these pictures: a preset, `head`, `gradual` or `full`, or a preset
             with changes to its settings; None trains all parts alike. See `FineTuning`.
         task_weights: Factor of each kind's loss, 1 where none is given; or `uncertainty`, to learn them (see
-            `UncertaintyWeights`).
+            `UncertaintyWeights`). The loss of the boxes, which is no likelihood, then goes with that of their classes.
         decoder_stride: Stride at which the decoder of the segmentation ends, one of the backbone's.
         decoder_widths: Channels after each step of that decoder, coarse to fine; by default those of `UNetDecoder`.
         strides: Strides of the detection's pyramid, fine to coarse; by default 8, 16, 32, 64, 128.
