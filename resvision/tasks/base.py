@@ -67,8 +67,6 @@ class VisionTask(LightningModule, ABC):
         finetune: FineTune = None,
     ) -> None:
         super().__init__()
-        if isinstance(class_names, Mapping):  # what the command line hands over of data with several kinds of labels
-            raise ValueError(f"the data has labels for {', '.join(class_names)}, which are for MultiTask")
         repeated = sorted({name for name in class_names if class_names.count(name) > 1})
         if repeated:
             raise ValueError(f"class names must differ, got {', '.join(map(repr, repeated))} more than once")

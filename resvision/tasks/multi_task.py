@@ -1,6 +1,6 @@
 """Several kinds of labels at once, by one backbone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal, TypedDict, final, get_args
 
 import torch
@@ -245,13 +245,10 @@ class MultiTask(VisionTask):
             raise ValueError(f"the checkpoint knows the classes {_listed(saved)}, and this task {_listed(known)}")
 
 
-def _check_names(class_names: Mapping[LabelKind, list[str]] | Sequence[str]) -> None:
+def _check_names(class_names: Mapping[LabelKind, list[str]]) -> None:
     kinds = get_args(LabelKind)
-    if not isinstance(class_names, Mapping) or not class_names:
-        raise ValueError(
-            f"MultiTask needs the names of the classes for each kind of label, of {', '.join(kinds)}; "
-            "the data has none of them, or one kind alone"
-        )
+    if not class_names:
+        raise ValueError(f"class_names must be given for a kind of label at least, of {', '.join(kinds)}")
     for kind, names in class_names.items():
         if kind not in kinds:
             raise ValueError(f"there are no labels for {kind!r}; there are {', '.join(kinds)}")

@@ -51,11 +51,8 @@ def _complaint(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--model.weights", "nope.pth"], "no file of weights at nope.pth"),
         (["--model.backbone_options", "{output_strid: 8}"], "output_stride"),
         (["--model.decoder_stride", "3"], "the decoder can end at stride 16 or 8 or 4 or 2, not at 3"),
-        (
-            ["--data.task", "multi"],
-            "labels for classification, segmentation, detection, which are for MultiTask",
-        ),
-        (["--model", "MultiTask"], "MultiTask needs the names of the classes for each kind of label"),
+        (["--data.task", "multi"], "which together are for --model MultiTask"),
+        (["--model", "MultiTask"], "MultiTask needs data with several kinds of labels, such as Shapes"),
         (["--data.missing_labels", "0.5"], "missing_labels are for task: multi"),
         (["--data.batch_size", "0"], "batch_size is 0; it must be at least 1"),
         (["--run_dir", "/dev/null/run"], "cannot be written: Not a directory; name another: --run_dir"),

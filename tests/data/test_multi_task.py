@@ -81,11 +81,11 @@ def test_augmentation__keeps_boxes_on_their_pixels(augmentation: Strength) -> No
             ys, xs = np.nonzero(mask == label)
             hull = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
             box = boxes["boxes"][number].numpy()[labels == label][0]
-            # A box that was cut may be larger than what is left of its shape. And others of the class, of which less
-            # than a fifth is left, have no box.
+            # The tips of shapes are thin, and a resized mask may miss them. A box that was cut may be larger than what
+            # is left of its shape. Others of the class, of which less than a fifth is left, have no box.
             if box.min() > 1 and box.max() < 63:
-                assert (hull[:2] <= box[:2] + 1.5).all()
-                assert (hull[2:] >= box[2:] - 1.5).all()
+                assert (hull[:2] <= box[:2] + 2).all()
+                assert (hull[2:] >= box[2:] - 2).all()
                 seen += 1
         assert set(labels.tolist()) <= set(np.unique(mask).tolist())
     assert seen > 10

@@ -186,8 +186,7 @@ def test_multi_task__reports_a_table_and_that_of_each_kind(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"class_names": {}}, "needs the names of the classes for each kind of label"),
-        ({"class_names": ["circle", "square"]}, "the data has none of them, or one kind alone"),
+        ({"class_names": {}}, "class_names must be given for a kind of label at least, of classification, seg"),
         ({"class_names": {"depth": ["near", "far"]}}, "no labels for 'depth'; there are classification, segmentation"),
         ({"class_names": {"segmentation": ["road"]}}, "segmentation tells 2 or more classes apart, got 1"),
         ({"class_names": {"detection": ["a", "a"]}}, "detection has 'a' more than once"),
@@ -198,8 +197,3 @@ def test_multi_task__reports_a_table_and_that_of_each_kind(tmp_path: Path) -> No
 def test_multi_task__refuses_what_cannot_be(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         _task(**arguments)
-
-
-def test_single_task__sends_several_kinds_of_labels_to_this_one() -> None:
-    with pytest.raises(ValueError, match="classification, segmentation, detection, which are for MultiTask"):
-        SegmentationTask(_names(), backbone="toy")  # type: ignore[arg-type]
