@@ -1,7 +1,5 @@
 """One backbone with several heads, against the models of each kind under copied weights."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -61,18 +59,21 @@ def _labels(rows: Tensor) -> MultiTaskLabels:
     boxes = torch.tensor([[3.0, 5.0, 20.0, 22.0], [10.0, 8.0, 45.0, 40.0]])
     count = len(rows)
     size = torch.tensor([[48, 64]] * count)
-    detection: dict[str, Any] = {
-        "boxes": [boxes] * count,
-        "labels": [torch.tensor([0, 2])] * count,
-        "crowd": [torch.tensor([False, False])] * count,
-        "area": [torch.tensor([289.0, 1120.0])] * count,
-    }
+    detection = DetectionLabels(
+        boxes=[boxes] * count,
+        labels=[torch.tensor([0, 2])] * count,
+        crowd=[torch.tensor([False, False])] * count,
+        area=[torch.tensor([289.0, 1120.0])] * count,
+        size=size,
+        original_size=size,
+        index=rows,
+    )
     return MultiTaskLabels(
         classification=ClassificationLabels(label=torch.arange(count) % 3, index=rows),
         segmentation=SegmentationLabels(
             mask=torch.randint(4, (count, 48, 64), dtype=torch.uint8, generator=generator), index=rows
         ),
-        detection=DetectionLabels(**detection, size=size, original_size=size, index=rows),
+        detection=detection,
     )
 
 
@@ -117,7 +118,8 @@ def test_losses__and_their_gradients_equal_those_of_the_models_of_each_kind() ->
         torch.testing.assert_close(losses[kind], expected[kind])
         expected[kind].backward()
         backbones.append(single.get_parameter("backbone.stem.conv.weight").grad)
-    model.weighting(losses).backward()
+    total: Tensor = model.weighting(losses)
+    total.backward()  # type: ignore[no-untyped-call]
     assert all(slope is not None for slope in backbones)
     shared = sum(slope for slope in backbones if slope is not None)
     torch.testing.assert_close(model.backbone.get_parameter("stem.conv.weight").grad, shared, rtol=1e-4, atol=1e-5)

@@ -93,7 +93,7 @@ def test_multi_task__counts_what_pictures_have() -> None:
     expected = sum(_single(task, kind).eval().training_loss(_batch_of(batch, kind)).item() for kind in KINDS)
     assert task.training_loss(batch).item() == pytest.approx(expected, rel=1e-5)
     del batch["rows"]["detection"], batch["labels"]["detection"]
-    task.training_loss(batch).backward()
+    task.training_loss(batch).backward()  # type: ignore[no-untyped-call]
     assert task.get_parameter("model.branches.detection.head.scales").grad is None
     assert task.get_parameter("model.branches.segmentation.head.conv.weight").grad is not None
 
