@@ -116,7 +116,7 @@ def test_losses__and_their_gradients_equal_those_of_the_models_of_each_kind() ->
         else:
             expected[kind] = torch.stack([*single(images, targets_of(labels["detection"])).values()]).sum()
         torch.testing.assert_close(losses[kind], expected[kind])
-        expected[kind].backward()
+        expected[kind].backward()  # type: ignore[no-untyped-call]
         backbones.append(single.get_parameter("backbone.stem.conv.weight").grad)
     total: Tensor = model.weighting(losses)
     total.backward()  # type: ignore[no-untyped-call]
