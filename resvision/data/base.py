@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from resvision.data.sampler import EpochSampler, SampleKey
+from resvision.data.sampler import EpochSampler, SampleKey, Shards
 from resvision.data.splits import Split
 
 __all__ = ["Split", "VisionDataModule", "VisionDataset", "stack_images"]
@@ -33,10 +33,12 @@ class VisionDataset(Dataset[Any], ABC):
     Attributes:
         uniform_size: Whether all pictures have one height and width, so that they can be batched as they are.
         weights: How often each picture is visited in training, in proportion to the others; None visits each once.
+        shards: Which pictures lie together in files; None where each has its own.
     """
 
     uniform_size: bool
     weights: Sequence[float] | None = None
+    shards: Shards | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -174,6 +176,7 @@ class VisionDataModule(LightningDataModule, ABC):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
             weights=dataset.weights if training else None,
+            shards=dataset.shards,
         )
         batch_size = self.batch_size if training or dataset.uniform_size else 1
         workers = self.workers()

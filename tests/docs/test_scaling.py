@@ -20,6 +20,13 @@ def test_config__parses_behind_a_shipped_one(name: str) -> None:
     assert config.trainer.strategy is not None
 
 
+def test_config_for_shards__parses_alone() -> None:
+    config = parse_verb("fit", "--config", str(DOCS / "scaling" / "shards.yaml")).config.fit
+    assert config.data.class_path == "resvision.data.sharded_images.ShardedImages"
+    assert config.data.init_args.root == "s3://bucket/shards"
+    assert config.model.init_args.optimizer.init_args.lr == 0.1
+
+
 def test_slurm_script__is_a_script_that_asks_for_its_signal_and_goes_on() -> None:
     path = DOCS / "scaling" / "slurm.sh"
     subprocess.run(["bash", "-n", str(path)], check=True)
