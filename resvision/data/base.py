@@ -32,11 +32,13 @@ class VisionDataset(Dataset[Any], ABC):
 
     Attributes:
         uniform_size: Whether all pictures have one height and width, so that they can be batched as they are.
+        needs_workers: Whether a sample takes so long that other processes are to prepare it.
         weights: How often each picture is visited in training, in proportion to the others; None visits each once.
         shards: Which pictures lie together in files; None where each has its own.
     """
 
     uniform_size: bool
+    needs_workers: bool = True
     weights: Sequence[float] | None = None
     shards: Shards | None = None
 
@@ -179,7 +181,7 @@ class VisionDataModule(LightningDataModule, ABC):
             shards=dataset.shards,
         )
         batch_size = self.batch_size if training or dataset.uniform_size else 1
-        workers = self.workers()
+        workers = self.workers() if dataset.needs_workers else 0
         return DataLoader(
             dataset,
             batch_size=batch_size,
