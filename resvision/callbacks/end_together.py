@@ -6,15 +6,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Final, final
+from typing import final
 
 import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 __all__ = ["EndTogether", "LostProcessError", "lost_process"]
 
-#: Seconds between two looks at the other processes.
-_EVERY: Final = 1.0
+#: Seconds between two looks at the other processes, and those that this one gets to meet the loss by itself: less than
+#: the 5 after which Lightning kills it.
+_EVERY, _GRACE = 1.0, 2.0
 
 
 class LostProcessError(ChildProcessError):
@@ -70,6 +71,8 @@ def _watch(over: threading.Event, children: Sequence[subprocess.Popen[bytes]], p
         ended = [(number, code) for number, child in enumerate(children, 1) if (code := child.poll())]
         if not ended and (parent is None or os.getppid() == parent):
             continue
+        if over.wait(_GRACE):
+            return
         number, how = (ended[0][0], _how(ended[0][1])) if ended else (0, "has ended")
         print(f"\nprocess {number} of this run {how}, so all end; see what it says", file=sys.stderr, flush=True)
         for child in children:
