@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 import resvision.data
 from resvision._version import __version__
 from resvision.batch import LabelKind
-from resvision.callbacks import NonFiniteLossError, Pictures, Progress, RunStopped
+from resvision.callbacks import NonFiniteLossError, Pictures, Progress, RunStopped, lost_process
 from resvision.cli import shipped
 from resvision.cli.messages import UsageError, explain_parse_error
 from resvision.cli.origin import Origin, sweep
@@ -250,8 +250,15 @@ class VisionCLI(LightningCLI):
             _say(f"\nsaved after step {stop.step}; {how}" if stop.saved else "\nstopped before the first step")
             raise
         except NonFiniteLossError as error:
+            if not _is_first_process():
+                raise
             what = f"look into it: resvision replay {self._run_folder}; or lower the learning rate, and {how}"
             raise NonFiniteLossError(f"{error}\n{what}") from error
+        except RuntimeError as error:
+            if (lost := lost_process(error)) is None:
+                raise
+            _say(f"\n{how}")
+            raise lost from error
         except SystemExit as stop:
             # Lightning turns a Ctrl-C into an exit without a word.
             if self._run_folder is not None and any((self._run_folder / "checkpoints").glob("*.ckpt")):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from resvision.batch import LabelKind
-from resvision.data.sampler import EpochSampler, SampleKey
+from resvision.data.sampler import EpochSampler, SampleKey, Shards
 from resvision.data.splits import Split
 
 __all__ = ["Split", "VisionDataModule", "VisionDataset", "stack_images"]
@@ -35,11 +35,13 @@ class VisionDataset(Dataset[Any], ABC):
         uniform_size: Whether all pictures have one height and width, so that they can be batched as they are.
         needs_workers: Whether a sample takes so long that other processes are to prepare it.
         weights: How often each picture is visited in training, in proportion to the others; None visits each once.
+        shards: Which pictures lie together in files; None where each has its own.
     """
 
     uniform_size: bool
     needs_workers: bool = True
     weights: Sequence[float] | None = None
+    shards: Shards | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -181,6 +183,7 @@ class VisionDataModule(LightningDataModule, ABC):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
             weights=dataset.weights if training else None,
+            shards=dataset.shards,
         )
         batch_size = self.batch_size if training or dataset.uniform_size else 1
         workers = self.workers() if dataset.needs_workers else 0
