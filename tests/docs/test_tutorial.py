@@ -19,7 +19,6 @@ from tests.docs.pages import DOCS, Block, blocks, headings
 from tests.shared_data import shared_data
 
 ENGLISH, CHINESE = DOCS / "tutorial.md", DOCS / "tutorial.zh.md"
-DIGITS = "2. Handwritten digits"
 Run = Callable[[Iterable[Block]], ModuleType]
 
 
