@@ -1,7 +1,7 @@
 """What every datamodule shares: splits, loaders and their speed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from resvision.batch import LabelKind
 from resvision.data.sampler import EpochSampler, SampleKey
 from resvision.data.splits import Split
 
@@ -72,10 +73,14 @@ class VisionDataModule(LightningDataModule, ABC):
         num_workers: Processes that load pictures; None takes none where the model itself runs on the CPU, and
             otherwise as many as there are CPU cores to spare, up to 8.
         seed: Seed of the order and of the augmentation.
+
+    Attributes:
+        class_names_by_kind: Where there are several kinds of labels, the names of each; `class_names` are all of them.
     """
 
     class_names: tuple[str, ...]
     in_channels: int
+    class_names_by_kind: Mapping[LabelKind, tuple[str, ...]] | None = None
 
     def __init__(
         self,

@@ -17,10 +17,10 @@ from resvision.backbones import create_backbone
 from resvision.callbacks import BatchAugmentation, ExactResume, WeightEMA
 from resvision.data import Shapes
 from resvision.layers.drop_path import DropPath
-from resvision.tasks import ClassificationTask, DetectionTask, SegmentationTask, VisionTask
+from resvision.tasks import ClassificationTask, DetectionTask, MultiTask, SegmentationTask, VisionTask
 from tests.models.toy import ToyBackbone
 
-Kind = Literal["segmentation", "classification", "detection"]
+Kind = Literal["segmentation", "classification", "detection", "multi"]
 
 SEED = 7  # of the run: 9 pictures in batches of 2 make 4 batches an epoch, and there are 3 epochs
 BATCHES = 4
@@ -112,6 +112,8 @@ def run(
     """Train for 3 epochs, or go on with a run."""
     seed_everything(SEED if resume is None else 1234, verbose=False)  # a new process has drawn other numbers
     sizes: dict[str, Any] = {"train_size": 9, "val_size": 3, "test_size": 1, "batch_size": batch_size}
+    if kind == "multi":
+        sizes["missing_labels"] = 0.6
     data = Shapes(32, task=kind, num_workers=workers, seed=SEED, augmentation="strong", **sizes)
     rows = Rows()
     watch = Watch(folder if save else None, rows)
@@ -141,6 +143,11 @@ def _task(kind: Kind, data: Shapes, folder: Path) -> VisionTask:
         return SegmentationTask(names, backbone="random", decoder_stride=2, decoder_widths=[8], optimizer=optimizer)
     if kind == "detection":
         return DetectionTask(names, backbone="random", strides=[4, 8], channels=32, optimizer=optimizer)
+    if kind == "multi":
+        assert data.class_names_by_kind is not None
+        by_kind = {name: list(classes) for name, classes in data.class_names_by_kind.items()}
+        sizes: dict[str, Any] = {"decoder_stride": 2, "decoder_widths": [8], "strides": [4, 8], "channels": 32}
+        return MultiTask(by_kind, backbone="random", task_weights="uncertainty", optimizer=optimizer, **sizes)
     weights = folder / "weights.pth"
     torch.save(create_backbone("random").state_dict(), weights)
     scheduler = partial(ReduceLROnPlateau, mode="max", patience=0, factor=0.5)
