@@ -27,6 +27,7 @@ _VERBS: Final = {
     "predict": _Verb("resvision.cli.predict", "apply a checkpoint to pictures"),
     "convert": _Verb("resvision.cli.convert", "turn boxes of COCO, VOC or YOLO into another of these formats"),
     "replay": _Verb("resvision.cli.replay", "look into the batch at which a run's loss became no number"),
+    "study": _Verb("resvision.cli.study", "train several configs over seeds, with one figure and one table"),
     "backbones": _Verb("resvision.cli.backbones", "list, show and export backbones"),
     "configs": _Verb("resvision.cli.shipped", "list the configs that come with resvision"),
 }
