@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "line", "new_figure", "require_matplotlib", "save_figure"]
 
-#: Words stay words in an SVG, which then can be searched; the ids in it are the same each time.
-_SVG: Final = {"svg.fonttype": "none", "svg.hashsalt": "resvision"}
 _DPI: Final = 150
 
 
@@ -84,6 +82,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
     """
     from matplotlib import rc_context
 
-    with rc_context(_SVG):
+    # Words stay words in the SVG, which then can be searched; the ids in it are the same each time.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "resvision"}):
         figure.savefig(path.with_name(f"{path.name}.png"), dpi=_DPI)
         figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None})

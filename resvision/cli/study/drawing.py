@@ -153,4 +153,5 @@ def _legend(panel: "Axes", *, only_paper: bool = False) -> None:
     pairs = [pair for pair in zip(handles, labels, strict=True) if not only_paper or pair[1].startswith("paper, ")]
     if pairs:
         handles, labels = (list(column) for column in zip(*pairs, strict=True))
-        panel.legend(handles, labels, fontsize="small", frameon=False, ncols=2, loc="upper right")
+        where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1)}
+        panel.legend(handles, labels, fontsize="small", frameon=False, ncols=min(4, len(pairs)), **where)
