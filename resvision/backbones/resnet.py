@@ -133,7 +133,8 @@ class ResNet(Backbone):
             stage = getattr(self, module)
             if self.recompute and self.training:
                 # As many parts as each has blocks, which is where the least is kept.
-                x = checkpoint_sequential(stage, round(math.sqrt(len(stage))), x, use_reentrant=False)
+                parts = round(math.sqrt(len(stage)))
+                x = checkpoint_sequential(stage, parts, x, use_reentrant=False)  # type: ignore[no-untyped-call]
             else:
                 x = stage(x)
             if name in self.feature_specs:

@@ -48,22 +48,26 @@ class Small(LightningModule):
         return SGD(self.parameters(), lr=RATE, momentum=MOMENTUM)
 
 
+def _norm(tensor: Tensor | None) -> float:
+    assert tensor is not None
+    return math.sqrt(sum(value**2 for value in tensor.flatten().tolist()))
+
+
 def _by_hand(every: int, steps: int) -> list[tuple[int, str, float, float, float]]:
-    """Train without Lightning; the norms are sums of squares, the gradients those before clipping."""
+    """Train without Lightning; the gradients are those before clipping."""
     network, rows = _network(), []
     optimizer = SGD(network.parameters(), lr=RATE, momentum=MOMENTUM)
     for step, batch in enumerate(_pictures()[:steps]):
         optimizer.zero_grad()
-        network(batch).square().mean().backward()
-        weights = {name: network.get_submodule(name).weight for name in LAYERS}
+        torch.autograd.backward(network(batch).square().mean())
+        weights = {name: network.get_parameter(f"{name}.weight") for name in LAYERS}
         before = {name: weight.detach().clone() for name, weight in weights.items()}
-        norms = {name: math.sqrt((weight.grad**2).sum().item()) for name, weight in weights.items()}
+        norms = {name: _norm(weight.grad) for name, weight in weights.items()}
         nn.utils.clip_grad_norm_(network.parameters(), CLIP)
         optimizer.step()
         for name, weight in weights.items() if step % every == 0 else ():
-            size = math.sqrt((before[name] ** 2).sum().item())
-            change = math.sqrt(((weight.detach() - before[name]) ** 2).sum().item())
-            rows.append((step, name, norms[name], size, change / size))
+            size = _norm(before[name])
+            rows.append((step, name, norms[name], size, _norm(weight.detach() - before[name]) / size))
     return rows
 
 
@@ -130,7 +134,7 @@ def test_flow__leaves_the_table_of_the_run_alone(tmp_path: Path) -> None:
 
 def test_flow__leaves_out_what_is_frozen(tmp_path: Path) -> None:
     module = Small()
-    module.model[0].requires_grad_(False)
+    module.get_submodule("model.0").requires_grad_(False)
     pictures: Any = list(_pictures())
     _trainer(tmp_path, callbacks=[GradientFlow()], max_steps=1).fit(module, DataLoader(pictures))
     assert [row[1] for row in _table(tmp_path)] == ["3"]

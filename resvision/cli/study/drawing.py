@@ -68,7 +68,7 @@ def _draw_values(study: Study, results: Sequence[Result], path: Path) -> list[_P
     groups = by_member(study, results)
     for number, member in enumerate(study.members):
         ends = [
-            [(result.plan.value, result.best_validation) for result in groups.get((member, value), [])]
+            [(value, result.best_validation) for result in groups.get((member, value), [])]
             for value in study.vary.values
         ]
         drawn = [point for end in ends for point in _over_seeds([[pair] for pair in end])]
@@ -153,5 +153,12 @@ def _legend(panel: "Axes", *, only_paper: bool = False) -> None:
     pairs = [pair for pair in zip(handles, labels, strict=True) if not only_paper or pair[1].startswith("paper, ")]
     if pairs:
         handles, labels = (list(column) for column in zip(*pairs, strict=True))
-        where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1)}
-        panel.legend(handles, labels, fontsize="small", frameon=False, ncols=min(4, len(pairs)), **where)
+        panel.legend(
+            handles,
+            labels,
+            fontsize="small",
+            frameon=False,
+            ncols=min(4, len(pairs)),
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1),
+        )

@@ -130,7 +130,7 @@ class Study:
             settings=_of(path, said, "settings", dict, {}),
             members={name: changes or {} for name, changes in _of(path, said, "members", dict).items()},
             vary=None if vary is None else _vary(path, vary),
-            draw=_of(path, said, "draw", str, "errors"),  # type: ignore[arg-type]  # checked below
+            draw=_of(path, said, "draw", str, "errors"),
             test=_of(path, said, "test", bool, False),
             paper=_of(path, said, "paper", dict, {}),
         )

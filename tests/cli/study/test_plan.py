@@ -104,7 +104,7 @@ def test_shipped__members_parse_against_the_live_signatures(name: str) -> None:
     parsed = {run.member: parse(*run.words) for run in study.runs([]) if run.seed == study.seeds[0]}
     assert list(parsed) == list(study.members)
     for member, changes in study.members.items():
-        for key, value in (study.settings | changes).items():
+        for key, value in {**study.settings, **changes}.items():
             where: Any = parsed[member]
             for part in key.split("."):
                 where = where[part] if part in where else where["init_args"][part]
