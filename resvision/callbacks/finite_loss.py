@@ -111,7 +111,8 @@ class FiniteLoss(Callback):
             return where
         dataset, indices = data.dataset("train"), step.pictures.tolist()
         files = [dataset.name(index) for index in indices]
-        batch = dataset.collate([dataset[SampleKey(step.epoch, index)] for index in indices])
+        drawn = dataset.collate([dataset[SampleKey(step.epoch, index)] for index in indices])
+        batch = data.on_after_batch_transfer(drawn, 0)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by Lightning's callback connector
             if isinstance(callback, BatchAugmentation):
                 callback.on_train_batch_start(trainer, trainer.lightning_module, batch, step.batch)

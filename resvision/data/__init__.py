@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from resvision.data.image_folder import ImageFolder
     from resvision.data.mask_folder import MaskFolder
     from resvision.data.reading import image_size, read_image, read_mask
+    from resvision.data.resident import CropAndFlip
     from resvision.data.sampler import EpochSampler, SampleKey
     from resvision.data.seeding import fold
     from resvision.data.shapes import Shapes
@@ -29,6 +30,7 @@ _HOME = {
     "CocoDetection": "coco",
     "CocoSplit": "coco",
     "Columns": "image_csv",
+    "CropAndFlip": "resident",
     "DataError": "errors",
     "EpochSampler": "sampler",
     "HuggingFaceDataset": "huggingface_dataset",
@@ -53,6 +55,7 @@ __all__ = [
     "CocoDetection",
     "CocoSplit",
     "Columns",
+    "CropAndFlip",
     "DataError",
     "EpochSampler",
     "HuggingFaceDataset",

@@ -32,10 +32,12 @@ class VisionDataset(Dataset[Any], ABC):
 
     Attributes:
         uniform_size: Whether all pictures have one height and width, so that they can be batched as they are.
+        needs_workers: Whether a sample takes so long that other processes are to prepare it.
         weights: How often each picture is visited in training, in proportion to the others; None visits each once.
     """
 
     uniform_size: bool
+    needs_workers: bool = True
     weights: Sequence[float] | None = None
 
     @abstractmethod
@@ -176,7 +178,7 @@ class VisionDataModule(LightningDataModule, ABC):
             weights=dataset.weights if training else None,
         )
         batch_size = self.batch_size if training or dataset.uniform_size else 1
-        workers = self.workers()
+        workers = self.workers() if dataset.needs_workers else 0
         return DataLoader(
             dataset,
             batch_size=batch_size,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
@@ -17,6 +18,7 @@ from resvision.data.duplicates import find_duplicates
 from resvision.data.errors import DataError
 from resvision.data.kept_source import KeptSource, keep_decoded, memory, shared_memory
 from resvision.data.reading import PictureFile
+from resvision.data.resident import CropAndFlip, ResidentDataset
 from resvision.data.transforms import Augmentation, ClassificationTransform
 
 __all__ = ["ClassificationDataModule"]
@@ -33,7 +35,7 @@ class ClassificationDataModule(VisionDataModule, ABC):
         class_names: Names of the classes, in the order of their numbers.
         in_channels: 3 for RGB, 1 for grey.
         image_size: Height and width in pixels at which the model sees pictures.
-        augmentation: A named strength, or a list of albumentations' transforms.
+        augmentation: A named strength, a list of albumentations' transforms, or `CropAndFlip` on the device.
         on_bad_image: `error` stops at a picture that cannot be read. `skip` reads all pictures once before training,
             leaves the bad ones out, and lists them in `skipped.csv` of the run.
         skip_budget: Part of a split's pictures that may be skipped, in 0..1, rounded up.
@@ -51,7 +53,7 @@ class ClassificationDataModule(VisionDataModule, ABC):
         in_channels: Literal[1, 3],
         *,
         image_size: int,
-        augmentation: Augmentation,
+        augmentation: Augmentation | CropAndFlip,
         on_bad_image: OnBadImage,
         skip_budget: float,
         keep_decoded: float,
@@ -65,7 +67,10 @@ class ClassificationDataModule(VisionDataModule, ABC):
                 raise ValueError(f"{name} is {part}; it is a part of 1")
         self.channels = in_channels
         self.image_size = image_size
-        self.transform = ClassificationTransform(augmentation, image_size)
+        self.augmentation = augmentation
+        self.transform = (
+            None if isinstance(augmentation, CropAndFlip) else ClassificationTransform(augmentation, image_size)
+        )
         self.on_bad_image = on_bad_image
         self.skip_budget = skip_budget
         self.keep_decoded = keep_decoded
@@ -96,13 +101,29 @@ class ClassificationDataModule(VisionDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the shuffled and augmented batches of the training split."""
-        self._keep("train")
+        if isinstance(self.augmentation, CropAndFlip):
+            self._move_to_device(self.augmentation)
+        else:
+            self._keep("train")
         return super().train_dataloader()
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation split in order, as it is."""
         self._keep("val")
         return super().val_dataloader()
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Crop and flip training pictures that are on the device already."""
+        dataset = self._datasets.get("train")
+        if isinstance(dataset, ResidentDataset) and "flipped" in batch:
+            return dataset.crop(batch)
+        return batch
+
+    def _move_to_device(self, augmentation: CropAndFlip) -> None:
+        pictures, device = self.dataset("train"), self._device()
+        if isinstance(pictures, ClassificationDataset):
+            most = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else self._budget()
+            self._datasets["train"] = ResidentDataset(pictures, augmentation, device=device, most_bytes=most)
 
     def _keep(self, split: Split) -> None:
         """Let a split stay in memory from now on, if it fits."""
@@ -111,12 +132,16 @@ class ClassificationDataModule(VisionDataModule, ABC):
         if isinstance(dataset.source, KeptSource) or not self.keep_decoded:
             return
         shared = self.workers() > 0
-        budget = int(memory() * self.keep_decoded) // (self.trainer.num_devices if self.trainer else 1)
+        budget = self._budget()
         for other in self._datasets.values():
             if isinstance(other, ClassificationDataset) and isinstance(other.source, KeptSource):
                 budget -= other.source.nbytes
         most = min(budget, shared_memory()) if shared else budget
         dataset.source = keep_decoded(dataset.source, self.channels, most, shared=shared)
+
+    def _budget(self) -> int:
+        """Return the bytes of memory that this process may fill with pictures."""
+        return int(memory() * self.keep_decoded) // (self.trainer.num_devices if self.trainer else 1)
 
     def _without_bad(self, split: Split, source: ClassificationSource) -> ClassificationSource:
         bad = find_bad(source, self.skip_budget)
@@ -135,7 +160,7 @@ class ClassificationDataModule(VisionDataModule, ABC):
         files: dict[Split, list[PictureFile]] = {}
         for part in ("train", split):
             built = self._datasets.get(part)
-            source = built.source if isinstance(built, ClassificationDataset) else self.source(part)
+            source = built.source if isinstance(built, ClassificationDataset | ResidentDataset) else self.source(part)
             files[part] = [file for index in range(len(source)) if (file := source.file(index)) is not None]
         self._duplicates = find_duplicates(files)
         if self._duplicates:

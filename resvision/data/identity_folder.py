@@ -11,6 +11,7 @@ from resvision.data.classification import FileSource
 from resvision.data.classification_module import ClassificationDataModule
 from resvision.data.errors import DataError
 from resvision.data.reading import IMAGE_SUFFIXES
+from resvision.data.resident import CropAndFlip
 from resvision.data.transforms import Augmentation
 
 __all__ = ["IdentityFolder"]
@@ -28,7 +29,7 @@ class IdentityFolder(ClassificationDataModule):
         test: The same for the test.
         image_size: Height and width in pixels at which the model sees pictures.
         in_channels: 3 for RGB, 1 for grey.
-        augmentation: A named strength, or a list of albumentations' transforms.
+        augmentation: A named strength, a list of albumentations' transforms, or `CropAndFlip` on the device.
         on_bad_image: `error` stops at a picture that cannot be read. `skip` reads all pictures once before training,
             leaves the bad ones out, and lists them in `skipped.csv` of the run.
         skip_budget: Part of a split's pictures that may be skipped, in 0..1, rounded up.
@@ -48,7 +49,7 @@ class IdentityFolder(ClassificationDataModule):
         test: list[str] | None = None,
         image_size: int = 112,
         in_channels: Literal[1, 3] = 3,
-        augmentation: Augmentation = "light",
+        augmentation: Augmentation | CropAndFlip = "light",
         on_bad_image: OnBadImage = "error",
         skip_budget: float = 0.05,
         keep_decoded: float = 0.1,

@@ -13,6 +13,7 @@ from resvision.data.classification import FileSource, Label, check_fractions, di
 from resvision.data.classification_module import ClassificationDataModule
 from resvision.data.errors import DataError
 from resvision.data.label_table import Columns, LabelTable, Row, read_table
+from resvision.data.resident import CropAndFlip
 from resvision.data.splits import SPLITS
 from resvision.data.transforms import Augmentation
 
@@ -40,7 +41,7 @@ class ImageCSV(ClassificationDataModule):
             whatever the `seed`.
         test_fraction: Part that is held out for the test where no line says `test`; 0 has no test.
         in_channels: 3 for RGB, 1 for grey.
-        augmentation: A named strength, or a list of albumentations' transforms.
+        augmentation: A named strength, a list of albumentations' transforms, or `CropAndFlip` on the device.
         on_bad_image: `error` stops at a picture that cannot be read. `skip` reads all pictures once before training,
             leaves the bad ones out, and lists them in `skipped.csv` of the run.
         skip_budget: Part of a split's pictures that may be skipped, in 0..1, rounded up.
@@ -63,7 +64,7 @@ class ImageCSV(ClassificationDataModule):
         val_fraction: float = 0.2,
         test_fraction: float = 0.0,
         in_channels: Literal[1, 3] = 3,
-        augmentation: Augmentation = "light",
+        augmentation: Augmentation | CropAndFlip = "light",
         on_bad_image: OnBadImage = "error",
         skip_budget: float = 0.05,
         keep_decoded: float = 0.1,

@@ -10,6 +10,7 @@ from resvision.data.classification import FileSource, check_fractions, divide
 from resvision.data.classification_module import ClassificationDataModule
 from resvision.data.errors import DataError
 from resvision.data.reading import PictureFile
+from resvision.data.resident import CropAndFlip
 from resvision.data.transforms import Augmentation
 
 __all__ = ["ImageFolder"]
@@ -38,7 +39,7 @@ class ImageFolder(ClassificationDataModule):
         train_pictures: Pictures of each class to train on, at most; always the same ones, and those of a smaller number
             are among those of a larger. None takes all.
         in_channels: 3 for RGB, 1 for grey.
-        augmentation: A named strength, or a list of albumentations' transforms.
+        augmentation: A named strength, a list of albumentations' transforms, or `CropAndFlip` on the device.
         on_bad_image: `error` stops at a picture that cannot be read. `skip` reads all pictures once before training,
             leaves the bad ones out, and lists them in `skipped.csv` of the run.
         skip_budget: Part of a split's pictures that may be skipped, in 0..1, rounded up.
@@ -59,7 +60,7 @@ class ImageFolder(ClassificationDataModule):
         test_fraction: float = 0.0,
         train_pictures: int | None = None,
         in_channels: Literal[1, 3] = 3,
-        augmentation: Augmentation = "light",
+        augmentation: Augmentation | CropAndFlip = "light",
         on_bad_image: OnBadImage = "error",
         skip_budget: float = 0.05,
         keep_decoded: float = 0.1,

@@ -12,6 +12,7 @@ from resvision.data.base import Split
 from resvision.data.classification import ChosenSource, ClassificationSource, FileSource, divide
 from resvision.data.classification_module import ClassificationDataModule
 from resvision.data.errors import DataError
+from resvision.data.resident import CropAndFlip
 from resvision.data.transforms import Augmentation
 
 __all__ = ["TorchvisionDataset"]
@@ -88,7 +89,7 @@ class TorchvisionDataset(ClassificationDataModule):
         image_size: int | None = None,
         val_fraction: float = 0.1,
         download: bool = False,
-        augmentation: Augmentation = "none",
+        augmentation: Augmentation | CropAndFlip = "none",
         keep_decoded: float = 0.1,
         batch_size: int = 128,
         num_workers: int | None = None,
