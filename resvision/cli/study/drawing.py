@@ -18,6 +18,8 @@ __all__ = ["draw_study"]
 _Point = tuple[str, str, float, float, float, float]
 """Panel, member, x, and the mean, the lowest and the highest y over the seeds."""
 
+#: What a dashed line is.
+_PAPER: Final = "test error in the paper"
 #: Marks on a line of many points.
 _MARKS: Final = 8
 
@@ -144,13 +146,13 @@ def _plot(panel: "Axes", drawn: Sequence[tuple[float, float, float, float]], loo
 def _paper_lines(study: Study, panel: "Axes", points: list[_Point]) -> None:
     for member, error in study.paper.items():
         color = line(list(study.members).index(member)).color
-        panel.axhline(error, color=color, linestyle="--", linewidth=1, label=f"paper, {member}: {error:g} %")
-        points.append(("paper", member, 0.0, error, error, error))
+        panel.axhline(error, color=color, linestyle="--", linewidth=1, label=f"{_PAPER}, {member}: {error:g} %")
+        points.append((_PAPER, member, 0.0, error, error, error))
 
 
 def _legend(panel: "Axes", *, only_paper: bool = False) -> None:
     handles, labels = panel.get_legend_handles_labels()
-    pairs = [pair for pair in zip(handles, labels, strict=True) if not only_paper or pair[1].startswith("paper, ")]
+    pairs = [pair for pair in zip(handles, labels, strict=True) if not only_paper or pair[1].startswith(_PAPER)]
     if pairs:
         handles, labels = (list(column) for column in zip(*pairs, strict=True))
         panel.legend(

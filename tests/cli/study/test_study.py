@@ -93,7 +93,13 @@ def test_study__goes_on_with_what_was_half_done_and_skips_what_is_finished(capsy
     with Image.open(PLACE / "toy.png") as picture:
         assert picture.size == (1200, 960)
     text = (PLACE / "toy.svg").read_text(encoding="utf-8")
-    for words in ("training error (%)", "validation error (%)", "optimiser steps", "slow", "paper, fast: 20 %"):
+    for words in (
+        "training error (%)",
+        "validation error (%)",
+        "optimiser steps",
+        "slow",
+        "test error in the paper, fast: 20 %",
+    ):
         assert f">{words}<" in text
     points = _rows(PLACE / "toy_points.csv")
     drawn = [float(row["mean"]) for row in points if (row["panel"], row["member"]) == ("validation error", "slow")]
