@@ -102,7 +102,7 @@ PLAIN = {f"plain{depth}": _plain(TABLE_1[f"resnet{depth}"]) for depth in (18, 34
 
 # He et al. 2015, table 6.
 CIFAR = {f"cifar_resnet{depth}": _cifar((depth - 2) // 6) for depth in (20, 32, 44, 56, 110, 164, 1202)}
-# He et al. 2016, table 4 has 110 layers; the shortcuts that change the size are projections.
+# The units of He et al. 2016 in nets for 32x32 pictures; shortcuts that change the size are projections.
 CIFAR_PRE_ACTIVATION = {
     f"cifar_preresnet{depth}": replace(CIFAR[f"cifar_resnet{depth}"], shortcut="projection") for depth in (20, 56, 110)
 }

@@ -171,7 +171,7 @@ class _Crew:
             record.memory = memory if record.memory is None or memory is None else max(memory, record.memory)
             if code:
                 break
-        record.finished = code == 0 and not self._stopped
+        record.finished = code == 0
         run.keep(record)
         return code
 
@@ -180,8 +180,10 @@ class _Crew:
         with self._lock:
             self._stopped = True
             for process in self._processes:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGTERM)
+                # `Popen.terminate` would wait for the process too, which another thread does.
+                if process.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGTERM)
 
     def _call(self, words: Sequence[str], log: Path) -> tuple[int, float | None]:
         log.parent.mkdir(parents=True, exist_ok=True)
