@@ -71,7 +71,7 @@ class GradientFlow(Callback):
         self._measured = None
         if trainer.is_global_zero:
             path = _path(trainer, ".csv")
-            self._rows = [row for row in _read(path) if row.step < trainer.global_step]
+            self._rows = _read(path, trainer.global_step)
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file).writerows([_Row._fields, *self._rows])
@@ -131,14 +131,16 @@ def _path(trainer: Trainer, suffix: str) -> Path:
     return Path(trainer.default_root_dir) / f"gradient_flow{suffix}"
 
 
-def _read(path: Path) -> list[_Row]:
+def _read(path: Path, done: int) -> list[_Row]:
+    """Return the rows of the steps that are done; the last line of a process that was killed may be half a line."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        return [
-            _Row(int(row["step"]), row["layer"], float(row["gradient"]), float(row["weight"]), float(row["update"]))
-            for row in csv.DictReader(file)
-        ]
+        rows = [row for row in csv.DictReader(file) if row["update"] and int(row["step"]) < done]
+    return [
+        _Row(int(row["step"]), row["layer"], float(row["gradient"]), float(row["weight"]), float(row["update"]))
+        for row in rows
+    ]
 
 
 def _norms(tensors: list[Tensor]) -> Tensor:

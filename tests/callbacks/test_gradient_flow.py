@@ -120,6 +120,8 @@ def test_flow__of_a_run_that_goes_on_is_that_of_one_without_a_stop(tmp_path: Pat
     checkpoint = tmp_path / "stopped.ckpt"
     _fit(tmp_path, every=2, steps=BATCHES).save_checkpoint(checkpoint)
     _fit(tmp_path, every=2, steps=BATCHES + 2, resume=checkpoint)
+    with (tmp_path / "gradient_flow.csv").open("a", encoding="utf-8") as file:
+        file.write("1")  # of a process that was killed as it wrote
     # Once more from the same place: what came after it is measured again, and is there once.
     _fit(tmp_path, every=2, steps=BATCHES + 2, resume=checkpoint)
     assert [row[0] for row in _table(tmp_path)] == [0, 0, 2, 2, 4, 4, 6, 6, 8, 8]
