@@ -73,6 +73,7 @@ def test_folders__hold_configs() -> None:
         "det_coco.yaml",
         "det_voc.yaml",
         "det_yolo.yaml",
+        "multi_shapes.yaml",
     }
 
 
@@ -193,13 +194,21 @@ def _check_boxes(line: dict[str, Any]) -> None:
     assert len([entry for entry in entries if entry["image_id"] == number]) == len(line["objects"])
 
 
+def _check_kinds(line: dict[str, Any]) -> None:
+    files = dict.fromkeys(("segmentation", "detection"), line["file"])
+    _check_masks({"file": files["segmentation"]} | line["segmentation"])
+    _check_boxes({"file": files["detection"]} | line["detection"])
+    assert sum(entry["probability"] for entry in line["classification"]["top"]) == pytest.approx(1, abs=1e-5)
+
+
 _CHECKS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "cls": ("accuracy", _check_top),
     "seg": ("miou", _check_masks),
     "det": ("map", _check_boxes),
+    "mul": ("score", _check_kinds),
 }
-#: Pictures of the validation split, where it is not five; of the four that a table holds out, one is broken.
-_VALIDATED = {"cls_image_csv": 3, "cls_image_folder": 4, "det_coco": 3, "det_voc": 3, "det_yolo": 3}
+#: Pictures drawn of the validation split, where it is not five; of the four that a table holds out, one is broken.
+_VALIDATED = {"cls_image_csv": 3, "cls_image_folder": 4, "det_coco": 3, "det_voc": 3, "det_yolo": 3, "multi_shapes": 15}
 
 
 @pytest.mark.parametrize("path", SMALL, ids=_by_name)

@@ -3,6 +3,7 @@
 from resvision.callbacks.batch_augmentation import BatchAugmentation
 from resvision.callbacks.best_checkpoint import BestCheckpoint
 from resvision.callbacks.clean_stop import CleanStop, RunStopped
+from resvision.callbacks.end_together import EndTogether, LostProcessError, lost_process
 from resvision.callbacks.exact_resume import ExactResume
 from resvision.callbacks.finetuning_table import FineTuningTable
 from resvision.callbacks.finite_loss import FiniteLoss, NonFiniteLossError
@@ -17,16 +18,19 @@ __all__ = [
     "BatchAugmentation",
     "BestCheckpoint",
     "CleanStop",
+    "EndTogether",
     "ExactResume",
     "FineTuningTable",
     "FiniteLoss",
     "GradientFlow",
     "LearningRateRange",
+    "LostProcessError",
     "NonFiniteLossError",
     "Pictures",
     "Progress",
     "RunStopped",
     "SafeCheckpointIO",
     "WeightEMA",
+    "lost_process",
     "remove_orphans",
 ]

@@ -50,8 +50,10 @@ class CleanStop(Callback):
     the signal handler, while the weights may be half updated (#21407).
 
     The checkpoint is written between two steps, also while validation runs, which is then done again by `ExactResume`;
-    while gradients accumulate, at the end of it. Of several processes each asks the others every 10 steps and after an
-    epoch, so that all stop at the same one.
+    while gradients accumulate, at the end of it; at the end of an epoch, once early stopping and what keeps the best
+    weights have seen it, which Lightning lets them do last. A run that is told so in its last validation is done, and
+    ends as such. Of several processes each asks the others every 10 steps and before an epoch, so that all stop at the
+    same one.
 
     Args:
         checkpoint: File to write.
@@ -106,7 +108,7 @@ class CleanStop(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Stop before this batch if told to."""
-        self._stop_if_told(trainer)
+        self._stop_if_told(trainer, epoch_begins=batch_idx == 0)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -121,18 +123,14 @@ class CleanStop(Callback):
         if trainer.state.fn == "fit" and trainer.world_size == 1:
             self._stop_if_told(trainer)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop after the epoch if told to."""
-        self._stop_if_told(trainer, epoch_is_over=True)
-
-    def _stop_if_told(self, trainer: Trainer, *, epoch_is_over: bool = False) -> None:
+    def _stop_if_told(self, trainer: Trainer, *, epoch_begins: bool = False) -> None:
         if not self._is_between_steps:
             return
         self._steps += 1
         told = self._signum is not None
         if trainer.world_size > 1:
             # To ask, a process waits for the others and for its device, so it is not done at every step.
-            if self._steps % _ASK_EVERY and not epoch_is_over:
+            if self._steps % _ASK_EVERY and not epoch_begins:
                 return
             told = trainer.strategy.reduce_boolean_decision(told, all=False)
         if not told:

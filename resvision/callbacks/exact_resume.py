@@ -25,7 +25,8 @@ class ExactResume(Callback):
 
     The weights, the batches, the epochs and the validations are those of the run without the stop, whichever hook
     wrote the checkpoint and however often the run is resumed. Gradients that were being accumulated are not in a
-    checkpoint: write them after an optimiser step.
+    checkpoint: write them after an optimiser step. Nor is what early stopping makes of an epoch, if a callback of your
+    own writes the checkpoint in `on_train_epoch_end`: Lightning lets it look after that.
 
     Args:
         seed: Seed of the run.

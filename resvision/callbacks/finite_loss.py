@@ -58,8 +58,9 @@ class FiniteLoss(Callback):
         self._steps: list[_Step] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin."""
+        """Begin; all processes write into the folder of the first one."""
         self._steps = []
+        self.folder = trainer.strategy.broadcast(self.folder)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

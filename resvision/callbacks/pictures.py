@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from resvision.batch import MultiTaskBatch
 from resvision.drawing import displayable, draw_boxes, overlay, panel
 from resvision.models import Detection
-from resvision.tasks import DetectionTask, LabelTask, VisionTask
+from resvision.tasks import DetectionTask, LabelTask, MultiTask, VisionTask
 from resvision.tasks.box_scores import LEAST_SCORE
 
 __all__ = ["Pictures"]
@@ -27,10 +28,12 @@ class Pictures(Callback):
 
     It needs batches with `image` and `mask`, which are set side by side, and a `VisionTask` that maps images to logits;
     or batches with `image` and `label`, which stand above the picture, and a `LabelTask`; or those of a
-    `DetectionTask`, true boxes beside those that were found. It draws nothing of others.
+    `DetectionTask`, true boxes beside those that were found. For a `MultiTask` it draws each kind of label that a
+    picture has. It draws nothing of others.
 
     Args:
-        folder: Folder for the files `<split>_<number>.png`; it is made when the first one is written.
+        folder: Folder for the files `<split>_<number>.png`, or `<split>_<number>_<kind>.png` of a `MultiTask`; it is
+            made when the first one is written.
         count: Pictures a split, at most.
     """
 
@@ -61,6 +64,9 @@ class Pictures(Callback):
         split = "test" if trainer.testing else "val"
         if isinstance(pl_module, DetectionTask):
             self._draw_boxes(pl_module, batch, split)
+            return
+        if isinstance(pl_module, MultiTask):
+            self._draw_kinds(pl_module, batch, split)
             return
         truth = "mask" if "mask" in batch else "label"
         if truth == "label" and not isinstance(pl_module, LabelTask):
@@ -93,6 +99,30 @@ class Pictures(Callback):
             picture = _boxes(pixels, truth, found, list(task.class_names))
             picture.save(self.folder / f"{split}_{self._done:02d}.png")
             self._done += 1
+
+    def _draw_kinds(self, task: MultiTask, batch: MultiTaskBatch, split: str) -> None:
+        images = batch["image"][: self.count - self._done]
+        if not len(images):
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found, labels = task(images), batch["labels"]
+        for kind, rows in batch["rows"].items():
+            names = list(task.class_names_by_kind[kind])
+            for place, row in enumerate(rows.tolist()):
+                if row >= len(images):
+                    break
+                pixels = images[row].permute(1, 2, 0).cpu().numpy()
+                if kind == "classification":
+                    probabilities = found["classification"][row].float().softmax(dim=0)
+                    picture = _labels(pixels, labels["classification"]["label"][place], probabilities, names)
+                elif kind == "segmentation":
+                    picture = _masks(pixels, labels["segmentation"]["mask"][place], found["segmentation"][row], names)
+                else:
+                    boxes = labels["detection"]
+                    truth = {"boxes": boxes["boxes"][place], "labels": boxes["labels"][place]}
+                    picture = _boxes(pixels, truth, found["detection"][row], names)
+                picture.save(self.folder / f"{split}_{self._done + row:02d}_{kind}.png")
+        self._done += len(images)
 
 
 def _masks(pixels: NDArray[Any], truth: Tensor, found: Tensor, class_names: list[str]) -> Image.Image:

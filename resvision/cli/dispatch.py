@@ -26,6 +26,7 @@ _VERBS: Final = {
     "test": _Verb("resvision.cli.lightning_cli", "score a checkpoint on the test split"),
     "predict": _Verb("resvision.cli.predict", "apply a checkpoint to pictures"),
     "convert": _Verb("resvision.cli.convert", "turn boxes of COCO, VOC or YOLO into another of these formats"),
+    "pack": _Verb("resvision.cli.pack", "put labelled pictures into shards, for an object store"),
     "replay": _Verb("resvision.cli.replay", "look into the batch at which a run's loss became no number"),
     "study": _Verb("resvision.cli.study", "train several configs over seeds, with one figure and one table"),
     "backbones": _Verb("resvision.cli.backbones", "list, show and export backbones"),

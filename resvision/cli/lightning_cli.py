@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from lightning.pytorch import Trainer
@@ -20,7 +20,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 import resvision.data
 from resvision._version import __version__
-from resvision.callbacks import NonFiniteLossError, Pictures, Progress, RunStopped
+from resvision.batch import LabelKind
+from resvision.callbacks import NonFiniteLossError, Pictures, Progress, RunStopped, lost_process
 from resvision.cli import shipped
 from resvision.cli.messages import UsageError, explain_parse_error
 from resvision.cli.origin import Origin, sweep
@@ -29,9 +30,12 @@ from resvision.cli.run_folder import RUNS, new_folder
 from resvision.cli.run_parts import run_callbacks, run_loggers, run_plugins
 from resvision.data import VisionDataModule
 from resvision.data.plain_yaml import read_yaml
-from resvision.tasks import VisionTask
+from resvision.tasks import MultiTask, VisionTask
 
 __all__ = ["VisionCLI", "main", "prepare"]
+
+#: How what jsonargparse wraps around an error begins.
+_WRAPPERS: Final = ("Does not validate", "Problem with given", "Call to compute_fn")
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -117,7 +121,8 @@ class VisionCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Tie together what must agree, and list what `Request` has read from the words."""
         parser.link_arguments("seed_everything", "data.init_args.seed")
-        parser.link_arguments("data", "model.init_args.class_names", compute_fn=_class_names_of, apply_on="instantiate")
+        names = "model.init_args.class_names"
+        parser.link_arguments("data", names, compute_fn=self._class_names_of, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.in_channels", compute_fn=_channels_of, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.input_size", compute_fn=_input_size_of, apply_on="instantiate")
         parser.link_arguments("trainer.max_epochs", "model.init_args.scheduler.init_args.T_max")
@@ -132,6 +137,18 @@ class VisionCLI(LightningCLI):
             type=Literal["auto"] | None,
             help="auto: go on with the run, in its folder, from its newest good checkpoint; begin it if there is none.",
         )
+
+    def _class_names_of(self, data: VisionDataModule) -> list[str] | dict[LabelKind, list[str]]:
+        """Return the names of the classes, those of each kind of label where the data has several."""
+        kinds = data.class_names_by_kind
+        takes_kinds = self.config[self._verb].model.class_path.rpartition(".")[2] == MultiTask.__name__
+        if kinds is None and takes_kinds:
+            raise ValueError("MultiTask needs data with several kinds of labels, such as Shapes with task: multi")
+        if kinds is None:
+            return list(data.class_names)
+        if not takes_kinds:
+            raise ValueError(f"the data has labels for {', '.join(kinds)}, which together are for --model MultiTask")
+        return {kind: list(names) for kind, names in kinds.items()}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and put a mistake into words a person can act upon."""
@@ -154,7 +171,7 @@ class VisionCLI(LightningCLI):
         except ValueError as error:
             # jsonargparse buries what a constructor says of its arguments in a list of types that did not fit.
             said: BaseException = error
-            while said.__cause__ is not None and str(said).startswith(("Does not validate", "Problem with given")):
+            while said.__cause__ is not None and str(said).startswith(_WRAPPERS):
                 said = said.__cause__
             if said is error:
                 raise
@@ -233,8 +250,15 @@ class VisionCLI(LightningCLI):
             _say(f"\nsaved after step {stop.step}; {how}" if stop.saved else "\nstopped before the first step")
             raise
         except NonFiniteLossError as error:
+            if not _is_first_process():
+                raise
             what = f"look into it: resvision replay {self._run_folder}; or lower the learning rate, and {how}"
             raise NonFiniteLossError(f"{error}\n{what}") from error
+        except RuntimeError as error:
+            if (lost := lost_process(error)) is None:
+                raise
+            _say(f"\n{how}")
+            raise lost from error
         except SystemExit as stop:
             # Lightning turns a Ctrl-C into an exit without a word.
             if self._run_folder is not None and any((self._run_folder / "checkpoints").glob("*.ckpt")):
@@ -272,10 +296,6 @@ class VisionCLI(LightningCLI):
                 with (folder / files[-1]).open("w", encoding="utf-8", newline="") as file:
                     csv.writer(file).writerows(rows)
             _say(f"\nwritten to {', '.join(str(folder / name) for name in files)} and {folder / 'pictures'}")
-
-
-def _class_names_of(data: VisionDataModule) -> list[str]:
-    return list(data.class_names)
 
 
 def _channels_of(data: VisionDataModule) -> int:

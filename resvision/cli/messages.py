@@ -39,10 +39,11 @@ def explain(error: Exception) -> Explanation:
             "torchvision); install both together with: pip install --force-reinstall torch torchvision"
         )
         return Explanation(text, 1)
+    # A run whose loss is no number any more, or one of whose processes has died.
+    if isinstance(error, FloatingPointError | ChildProcessError):
+        return Explanation(text, 1)
     if isinstance(error, _ABOUT_INPUT):
         return Explanation(text, 2)
-    if isinstance(error, FloatingPointError):  # a run whose loss is no number any more
-        return Explanation(text, 1)
     return Explanation(f"{type(error).__name__}: {text}\n(--debug shows where this happened)", 1)
 
 

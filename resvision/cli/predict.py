@@ -7,11 +7,12 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from resvision.batch import LabelKind
 from resvision.cli.found_boxes import CocoResults, write_boxes
 from resvision.cli.messages import explain
 from resvision.cli.request import Request
@@ -21,7 +22,9 @@ from resvision.inference import (
     ClassificationResult,
     DetectionResult,
     EmbeddingResult,
+    MultiTaskResult,
     Predictor,
+    Result,
     SegmentationResult,
     load,
 )
@@ -43,7 +46,8 @@ def main(verb: str, words: Sequence[str]) -> int:
     pictures = _pictures(options.data)
     predictor = load(find_checkpoint(request.ckpt_path, run=request.run), options.device)
     output = new_folder(Path("predictions"), options.output, "--output")
-    coco = CocoResults([*pictures], predictor.class_names, options.annotations) if predictor.detects else None
+    names = predictor.object_names
+    coco = None if names is None else CocoResults([*pictures], names, options.annotations)
     failures = _predict(predictor, pictures, output, options.score, coco)
     if coco is not None:
         coco.write(output / "coco_results.json")
@@ -57,7 +61,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
         description="Apply a trained model to pictures. Writes predictions.jsonl, with the five likeliest classes of a "
         "classifier, or the embedding of a face; a segmentation also writes masks/ (palette PNG, values are class "
-        "numbers) and overlays/, a detector overlays/ and coco_results.json, with boxes of lower scores too.",
+        "numbers) and overlays/, a detector overlays/ and coco_results.json, with boxes of lower scores too. A model "
+        "of several tasks writes what each would, the pictures in folders of their own.",
     )
     parser.add_argument("--ckpt_path", metavar="CKPT", help="best, last, a run folder or a checkpoint file")
     parser.add_argument("--data", required=True, help="a folder, searched with its subfolders, a glob or a file")
@@ -117,18 +122,31 @@ def _predict(
                 continue
             line: dict[str, Any] = {"file": str(path), "height": image.shape[0], "width": image.shape[1]}
             result = predictor.predict(image)
-            if isinstance(result, ClassificationResult):
-                line["top"] = [{"class": name, "probability": round(p, 6)} for name, p in result.top(_TOP)]
-            elif isinstance(result, EmbeddingResult):
-                line["embedding"] = [round(value, 6) for value in result.embedding.tolist()]
-            elif isinstance(result, DetectionResult):
+            boxes = result.detection if isinstance(result, MultiTaskResult) else result
+            if isinstance(boxes, DetectionResult):
                 assert coco is not None
-                coco.add(path, result)
-                line |= write_boxes(result.surer_than(least_score), image, output, name)
-            else:
-                line |= _write_masks(result, image, output, name)
+                coco.add(path, boxes)
+            line |= _write(result, image, output, name, least_score)
             lines.write(json.dumps(line) + "\n")
     return failures
+
+
+def _write(result: Result, image: NDArray[Any], output: Path, name: Path, least_score: float) -> dict[str, Any]:
+    """Write what there is to see of a result; return what is to be said of it."""
+    if isinstance(result, ClassificationResult):
+        return {"top": [{"class": name, "probability": round(p, 6)} for name, p in result.top(_TOP)]}
+    if isinstance(result, EmbeddingResult):
+        return {"embedding": [round(value, 6) for value in result.embedding.tolist()]}
+    if isinstance(result, DetectionResult):
+        return write_boxes(result.surer_than(least_score), image, output, name)
+    if isinstance(result, SegmentationResult):
+        return _write_masks(result, image, output, name)
+    parts = {kind: getattr(result, kind) for kind in get_args(LabelKind)}
+    return {
+        kind: _write(part, image, output, Path(kind) / name, least_score)
+        for kind, part in parts.items()
+        if part is not None
+    }
 
 
 def _write_masks(result: SegmentationResult, image: NDArray[Any], output: Path, name: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from resvision.callbacks import (
     BestCheckpoint,
     CleanStop,
+    EndTogether,
     ExactResume,
     FineTuningTable,
     FiniteLoss,
@@ -92,6 +93,7 @@ def run_callbacks(folder: Path, task: VisionTask, seed: int, continued: Path | N
     )
     return [
         ExactResume(seed),
+        EndTogether(),
         ModelSummary(max_depth=2),
         FineTuningTable(),
         LearningRateMonitor("step"),

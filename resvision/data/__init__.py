@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from resvision.data.sampler import EpochSampler, SampleKey
     from resvision.data.seeding import fold
     from resvision.data.shapes import Shapes
+    from resvision.data.sharded_images import ShardedImages
     from resvision.data.torchvision_dataset import TorchvisionDataset
     from resvision.data.voc import VocDetection
     from resvision.data.yolo import YoloDetection
@@ -40,6 +41,7 @@ _HOME = {
     "MaskFolder": "mask_folder",
     "SampleKey": "sampler",
     "Shapes": "shapes",
+    "ShardedImages": "sharded_images",
     "TorchvisionDataset": "torchvision_dataset",
     "VisionDataModule": "base",
     "VocDetection": "voc",
@@ -65,6 +67,7 @@ __all__ = [
     "MaskFolder",
     "SampleKey",
     "Shapes",
+    "ShardedImages",
     "TorchvisionDataset",
     "VisionDataModule",
     "VocDetection",

@@ -1,7 +1,7 @@
 """What every datamodule shares: splits, loaders and their speed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from resvision.data.sampler import EpochSampler, SampleKey
+from resvision.batch import LabelKind
+from resvision.data.sampler import EpochSampler, SampleKey, Shards
 from resvision.data.splits import Split
 
 __all__ = ["Split", "VisionDataModule", "VisionDataset", "stack_images"]
@@ -34,11 +35,13 @@ class VisionDataset(Dataset[Any], ABC):
         uniform_size: Whether all pictures have one height and width, so that they can be batched as they are.
         needs_workers: Whether a sample takes so long that other processes are to prepare it.
         weights: How often each picture is visited in training, in proportion to the others; None visits each once.
+        shards: Which pictures lie together in files; None where each has its own.
     """
 
     uniform_size: bool
     needs_workers: bool = True
     weights: Sequence[float] | None = None
+    shards: Shards | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -72,10 +75,14 @@ class VisionDataModule(LightningDataModule, ABC):
         num_workers: Processes that load pictures; None takes none where the model itself runs on the CPU, and
             otherwise as many as there are CPU cores to spare, up to 8.
         seed: Seed of the order and of the augmentation.
+
+    Attributes:
+        class_names_by_kind: Where there are several kinds of labels, the names of each; `class_names` are all of them.
     """
 
     class_names: tuple[str, ...]
     in_channels: int
+    class_names_by_kind: Mapping[LabelKind, tuple[str, ...]] | None = None
 
     def __init__(
         self,
@@ -176,6 +183,7 @@ class VisionDataModule(LightningDataModule, ABC):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
             weights=dataset.weights if training else None,
+            shards=dataset.shards,
         )
         batch_size = self.batch_size if training or dataset.uniform_size else 1
         workers = self.workers() if dataset.needs_workers else 0

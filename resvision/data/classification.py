@@ -1,7 +1,9 @@
 """Labelled pictures: from a source of raw pictures to batches."""
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, Literal, TypedDict, final
 
 import numpy as np
@@ -12,7 +14,7 @@ from resvision.batch import ClassificationBatch, MultiLabelBatch
 from resvision.data.base import Split, VisionDataset, stack_images
 from resvision.data.fitting import fit_to
 from resvision.data.reading import PictureFile, read_image
-from resvision.data.sampler import SampleKey
+from resvision.data.sampler import SampleKey, Shards
 from resvision.data.seeding import fold
 from resvision.data.transforms import ClassificationTransform
 
@@ -71,6 +73,10 @@ class ClassificationSource(ABC):
         """Return how often each picture is visited in training, in proportion; None for each once."""
         return None
 
+    def shards(self) -> Shards | None:
+        """Return which pictures lie together in files; None where each has its own."""
+        return None
+
 
 @final
 class FileSource(ClassificationSource):
@@ -125,7 +131,7 @@ class ChosenSource(ClassificationSource):
 
     Args:
         source: Where the pictures come from.
-        chosen: Their positions there.
+        chosen: Their positions there, in order where the pictures lie in shards.
     """
 
     def __init__(self, source: ClassificationSource, chosen: Sequence[int]) -> None:
@@ -156,6 +162,16 @@ class ChosenSource(ClassificationSource):
         weights = self._source.weights()
         return None if weights is None else [weights[index] for index in self._chosen]
 
+    def shards(self) -> Shards | None:
+        """Return which pictures lie together in files."""
+        shards = self._source.shards()
+        if shards is None:
+            return None
+        ends, sizes = list(accumulate(shards.sizes)), [0] * len(shards.sizes)
+        for index in self._chosen:
+            sizes[bisect_right(ends, index)] += 1
+        return Shards(tuple(sizes), shards.mixed)
+
 
 @final
 class ClassificationDataset(VisionDataset):
@@ -183,6 +199,7 @@ class ClassificationDataset(VisionDataset):
         self.transform = transform
         self.seed = seed
         self.weights = source.weights()
+        self.shards = source.shards()
 
     def __len__(self) -> int:
         return len(self.source)

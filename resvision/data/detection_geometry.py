@@ -57,6 +57,11 @@ class Objects:
         return Objects(boxes, self.labels[kept], self.crowd[kept], self.area[kept])
 
     @staticmethod
+    def none() -> "Objects":
+        """Return the objects of a picture without any."""
+        return Objects(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0))
+
+    @staticmethod
     def join(parts: Sequence["Objects"]) -> "Objects":
         """Return the objects of several parts as those of one picture."""
         return Objects(

@@ -14,6 +14,8 @@ from resvision.data.splits import SPLITS, Split, split_named
 __all__ = ["Columns", "LabelTable", "Row", "read_table"]
 
 _DELIMITERS: Final = (",", ";", "\t")
+#: Characters of a cell that an error shows.
+_LONGEST: Final = 40
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
 def _kind(file: Path, names: Sequence[str], columns: Columns) -> Literal["one", "many"]:
     for name in names:
         if names.count(name) > 1:
-            raise DataError(f"{file}: two columns are called {name!r}; rename one")
+            raise DataError(f"{file}: two columns are called {_shown(name)!r}; rename one")
     if columns.path not in names:
         raise DataError(f"{file}: {_lacks(columns.path, names)}; set columns, as in columns: {{path: {_any(names)}}}")
     found: list[Literal["one", "many"]] = []
@@ -139,11 +141,17 @@ def _kind(file: Path, names: Sequence[str], columns: Columns) -> Literal["one", 
 
 
 def _lacks(name: str, names: Sequence[str]) -> str:
-    return f"there is no column '{name}', only {first_few(names) or 'an empty line'}"
+    return f"there is no column '{name}', only {first_few([*map(_shown, names)]) or 'an empty line'}"
 
 
 def _any(names: Sequence[str]) -> str:
-    return names[-1] if names else "file"
+    return _shown(names[-1]) if names else "file"
+
+
+def _shown(text: str) -> str:
+    """Return what a file holds in the place of a name or a number, without pages of it."""
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _row(
@@ -176,7 +184,7 @@ def _split(where: str, cells: Mapping[str | None, str | None], columns: Columns)
         return None
     named = split_named(name)
     if named is None or named[1] != name.lower():
-        raise DataError(f"{where}: the split is {name!r}; it is one of {', '.join(SPLITS)}")
+        raise DataError(f"{where}: the split is {_shown(name)!r}; it is one of {', '.join(SPLITS)}")
     return named[0]
 
 
@@ -193,7 +201,7 @@ def _weight(where: str, cells: Mapping[str | None, str | None], columns: Columns
     except ValueError:
         weight = -1.0
     if not (isfinite(weight) and weight >= 0):
-        raise DataError(f"{where}: the weight is {text!r}; it is a number from 0 on")
+        raise DataError(f"{where}: the weight is {_shown(text)!r}; it is a number from 0 on")
     return weight
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch.utils.data import DistributedSampler
 
 from resvision.data.seeding import fold
 
-__all__ = ["EpochSampler", "SampleKey"]
+__all__ = ["EpochSampler", "SampleKey", "Shards"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,34 @@ class SampleKey:
 
     epoch: int
     index: int
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Pictures that lie together in files, which are expensive to open.
+
+    Attributes:
+        sizes: Number of pictures in each, in the order of the pictures.
+        mixed: About how many of them are mixed with each other.
+    """
+
+    sizes: tuple[int, ...]
+    mixed: int
+
+    def order(self, generator: torch.Generator) -> list[int]:
+        """Return all pictures in a random order that goes from shard to shard.
+
+        The shards are shuffled; then each picture moves back by a random distance, at most as far as `mixed` shards are
+        long. So those that are open at a time are few, and a new one comes in gradually.
+        """
+        size = sum(self.sizes)
+        ends = list(accumulate(self.sizes))
+        numbers = torch.randperm(len(ends), generator=generator).tolist()
+        shuffled = [torch.arange(ends[number] - self.sizes[number], ends[number]) for number in numbers]
+        distance = self.mixed * size / len(ends)
+        places = torch.arange(size) + distance * torch.rand(size, generator=generator, dtype=torch.float64)
+        order: list[int] = torch.cat(shuffled)[places.argsort()].tolist()
+        return order
 
 
 class EpochSampler(DistributedSampler[SampleKey]):
@@ -36,6 +65,7 @@ class EpochSampler(DistributedSampler[SampleKey]):
         world_size: Number of processes.
         weights: How often each picture is visited in training, in proportion to the others, at least 0; an epoch has
             as many pictures as before, drawn with replacement. None visits each once.
+        shards: Which pictures lie together in files, to train shard by shard; not together with weights.
 
     Attributes:
         start: Number of this process's pictures that the next pass skips, to resume within an epoch. It
@@ -55,6 +85,7 @@ class EpochSampler(DistributedSampler[SampleKey]):
         rank: int = 0,
         world_size: int = 1,
         weights: Sequence[float] | None = None,
+        shards: Shards | None = None,
     ) -> None:
         if shuffle and size < world_size:
             raise ValueError(
@@ -71,6 +102,7 @@ class EpochSampler(DistributedSampler[SampleKey]):
         self.size = size
         self.start = 0
         self.weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+        self.shards = shards
 
     def set_epoch(self, epoch: int) -> None:
         """Begin another epoch; what was to be skipped belonged to the one before."""
@@ -87,7 +119,9 @@ class EpochSampler(DistributedSampler[SampleKey]):
         order: Sequence[int] = range(self.size)
         if self.shuffle:
             generator = torch.Generator().manual_seed(fold(self.seed, "order", self.epoch))
-            if self.weights is None:
+            if self.shards is not None:
+                order = self.shards.order(generator)
+            elif self.weights is None:
                 order = torch.randperm(self.size, generator=generator).tolist()
             else:
                 # Where a number falls among the sums; `torch.multinomial` takes no more than 2^24 pictures.

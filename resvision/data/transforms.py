@@ -21,7 +21,14 @@ import albumentations
 from resvision.batch import IGNORE_INDEX
 from resvision.data.detection_geometry import LEAST_VISIBLE, Objects, fitted_size, zoomed
 
-__all__ = ["Augmentation", "ClassificationTransform", "DetectionTransform", "SegmentationTransform", "Strength"]
+__all__ = [
+    "Augmentation",
+    "ClassificationTransform",
+    "DetectionTransform",
+    "MultiTaskTransform",
+    "SegmentationTransform",
+    "Strength",
+]
 
 Strength = Literal["none", "light", "strong"]
 Augmentation = Strength | list[albumentations.BasicTransform]
@@ -124,8 +131,8 @@ class DetectionTransform:
         self._image_size = image_size
         self._zoom = (1.0, 1.0) if isinstance(augmentation, list) else _ZOOMS[augmentation]
         # What a list does with the shape needs the whole picture; colours are cheaper to change on the resized one.
-        self._before = _with_boxes(augmentation) if isinstance(augmentation, list) else None
-        self._after = None if isinstance(augmentation, list) else _with_boxes(_detection(augmentation))
+        before, after = (augmentation, []) if isinstance(augmentation, list) else ([], _detection(augmentation))
+        self._before, self._after = (_with_boxes(part) if part else None for part in (before, after))
 
     def __call__(
         self, image: NDArray[Any], objects: Objects, *, zoom: bool = True, seed: int
@@ -152,9 +159,50 @@ class DetectionTransform:
         return image, objects
 
 
-def _with_boxes(transforms: Sequence[albumentations.BasicTransform]) -> albumentations.Compose | None:
-    if not transforms:
-        return None
+class MultiTaskTransform:
+    """Augments a picture with its mask and its boxes, repeatably, to pictures of one size.
+
+    The named strengths resize, flip and change colours as those for boxes do. What is then too large is cut at a random
+    place, and what is too small is put at one; outside the picture it is black, and `IGNORE_INDEX` in the mask. Objects
+    of which less than a fifth is left lose their boxes.
+
+    Args:
+        augmentation: A named strength, or a list of albumentations' own transforms, to be applied before the cut.
+            Transforms of the list that bring in pixels from outside the picture need `fill_mask: 255`.
+        crop_size: Height and width of the result in pixels.
+    """
+
+    def __init__(self, augmentation: Augmentation, crop_size: tuple[int, int]) -> None:
+        if min(crop_size) < 1:
+            raise ValueError(f"crop_size is {list(crop_size)}; height and width must be at least 1")
+        crop = _crop(crop_size)
+        if isinstance(augmentation, list):
+            transforms = [*augmentation, *crop]
+        else:
+            least, most = _ZOOMS[augmentation]
+            zoom = [] if least == most else [albumentations.RandomScale((least - 1, most - 1), p=1)]
+            transforms = [*zoom, *crop, *_detection(augmentation)]
+        self._compose = _with_boxes(transforms)
+
+    def __call__(
+        self, image: NDArray[Any], mask: NDArray[np.uint8], objects: Objects, *, seed: int
+    ) -> tuple[NDArray[Any], NDArray[np.uint8], Objects]:
+        """Augment one picture; the result is a pure function of the arguments, and each part of the picture's alone.
+
+        Args:
+            image: (H, W, C), uint8 or uint16.
+            mask: (H, W), uint8.
+            objects: Its objects, boxes of positive size inside the picture.
+            seed: Seed of every draw for this picture.
+
+        Returns:
+            The picture in the type that it had, its mask, and the objects that are left in it.
+        """
+        result = _apply(self._compose, {"image": image, "mask": mask} | _targets(objects), seed)
+        return result["image"], result["mask"], _left_of(objects, result)
+
+
+def _with_boxes(transforms: Sequence[albumentations.BasicTransform]) -> albumentations.Compose:
     boxes = albumentations.BboxParams(
         "pascal_voc", label_fields=["position"], min_visibility=LEAST_VISIBLE, clip=True, filter_invalid_bboxes=True
     )
@@ -164,9 +212,17 @@ def _with_boxes(transforms: Sequence[albumentations.BasicTransform]) -> albument
 def _apply_with_boxes(
     compose: albumentations.Compose, image: NDArray[Any], objects: Objects, seed: int
 ) -> tuple[NDArray[Any], Objects]:
-    result = _apply(compose, {"image": image, "bboxes": objects.boxes, "position": np.arange(len(objects.boxes))}, seed)
+    result = _apply(compose, {"image": image} | _targets(objects), seed)
+    return result["image"], _left_of(objects, result)
+
+
+def _targets(objects: Objects) -> dict[str, NDArray[Any]]:
+    return {"bboxes": objects.boxes, "position": np.arange(len(objects.boxes))}
+
+
+def _left_of(objects: Objects, result: dict[str, NDArray[Any]]) -> Objects:
     boxes = np.asarray(result["bboxes"], np.float64).reshape(-1, 4)
-    return result["image"], objects.at(boxes, np.asarray(result["position"], np.int64))
+    return objects.at(boxes, np.asarray(result["position"], np.int64))
 
 
 def _apply(compose: albumentations.Compose, targets: dict[str, NDArray[Any]], seed: int) -> dict[str, NDArray[Any]]:

@@ -5,6 +5,7 @@ from resvision.inference.results import (
     ClassificationResult,
     DetectionResult,
     EmbeddingResult,
+    MultiTaskResult,
     Result,
     SegmentationResult,
 )
@@ -13,6 +14,7 @@ __all__ = [
     "ClassificationResult",
     "DetectionResult",
     "EmbeddingResult",
+    "MultiTaskResult",
     "Predictor",
     "Result",
     "SegmentationResult",

@@ -1,12 +1,16 @@
 """A trained model that takes pictures, as files or as arrays, and returns results."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
+from resvision.batch import LabelKind
 from resvision.data.detection_geometry import fitted_size, padded_size, resize
 from resvision.data.fitting import fit_to
 from resvision.data.reading import read_image
@@ -15,11 +19,13 @@ from resvision.inference.results import (
     ClassificationResult,
     DetectionResult,
     EmbeddingResult,
+    MultiTaskResult,
     Result,
     SegmentationResult,
 )
-from resvision.models.detector import rescale
-from resvision.tasks import DetectionTask, LabelTask, VerificationTask, VisionTask
+from resvision.models import Detection, rescale
+from resvision.tasks import DetectionTask, LabelTask, MultiTask, VerificationTask, VisionTask
+from resvision.tasks.multi_task import MultiTaskAnswers
 
 __all__ = ["Predictor", "load"]
 
@@ -42,9 +48,11 @@ class Predictor:
         self.in_channels: Literal[1, 3] = task.description()["in_channels"]
 
     @property
-    def detects(self) -> bool:
-        """Whether it finds objects in boxes."""
-        return isinstance(self.task, DetectionTask)
+    def object_names(self) -> tuple[str, ...] | None:
+        """Names of the classes of objects that it finds in boxes; None if it finds none."""
+        if isinstance(self.task, MultiTask):
+            return self.task.class_names_by_kind.get("detection")
+        return self.class_names if isinstance(self.task, DetectionTask) else None
 
     def read(self, path: str | Path) -> NDArray[Any]:
         """Read a picture the way it was read in training, (H, W, C)."""
@@ -69,10 +77,12 @@ class Predictor:
             pixels = fit_to(pixels, self.task.image_size)
         shape = (pixels.shape[0], pixels.shape[1])
         size = shape
+        if isinstance(self.task, DetectionTask | MultiTask) and self.task.input_size is not None:
+            size = fitted_size(shape, self.task.input_size)
+            pixels = resize(pixels, size)
         if isinstance(self.task, DetectionTask):
-            size = shape if self.task.input_size is None else fitted_size(shape, self.task.input_size)
             below, beside = np.subtract(padded_size(size), size)
-            pixels = np.pad(resize(pixels, size), ((0, below), (0, beside), (0, 0)))
+            pixels = np.pad(pixels, ((0, below), (0, beside), (0, 0)))
         batch = torch.from_numpy(np.ascontiguousarray(pixels)[None]).permute(0, 3, 1, 2).to(self.device)
         bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
@@ -82,12 +92,39 @@ class Predictor:
                 return EmbeddingResult(self.task(batch)[0].cpu().numpy(), self.task.threshold.item())
             if isinstance(self.task, DetectionTask):
                 (found,) = self.task(batch, torch.tensor([size]))
-                found = rescale(found, size, shape)
-                boxes, scores, labels = (found[key].cpu().numpy() for key in ("boxes", "scores", "labels"))
-                return DetectionResult(boxes, scores, labels, self.class_names)
-            logits = self.task(batch)
-        mask = logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
-        return SegmentationResult(mask, self.class_names)
+                return _boxes(rescale(found, size, shape), self.class_names)
+            if isinstance(self.task, MultiTask):
+                return _results(self.task(batch), size, shape, self.task.class_names_by_kind)
+            return _mask(self.task(batch), self.class_names)
+
+
+def _mask(logits: Tensor, class_names: tuple[str, ...]) -> SegmentationResult:
+    return SegmentationResult(logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy(), class_names)
+
+
+def _boxes(found: Detection, class_names: tuple[str, ...]) -> DetectionResult:
+    boxes, scores, labels = (found[key].cpu().numpy() for key in ("boxes", "scores", "labels"))
+    return DetectionResult(boxes, scores, labels, class_names)
+
+
+def _results(
+    said: MultiTaskAnswers,
+    size: tuple[int, int],
+    shape: tuple[int, int],
+    class_names: Mapping[LabelKind, tuple[str, ...]],
+) -> MultiTaskResult:
+    """Return what is said of a picture that was resized to `size` in terms of the picture, of `shape`."""
+    label, mask, boxes = None, None, None
+    if "classification" in said:
+        probabilities = said["classification"][0].float().softmax(dim=0).cpu().numpy()
+        label = ClassificationResult(probabilities, class_names["classification"])
+    if "segmentation" in said:
+        logits = said["segmentation"]
+        logits = logits if size == shape else F.interpolate(logits, size=shape, mode="bilinear")
+        mask = _mask(logits, class_names["segmentation"])
+    if "detection" in said:
+        boxes = _boxes(rescale(said["detection"][0], size, shape), class_names["detection"])
+    return MultiTaskResult(label, mask, boxes)
 
 
 def load(ckpt_path: str | Path, device: str | None = None) -> Predictor:

@@ -9,7 +9,14 @@ from PIL import Image
 
 from resvision.drawing import class_colours, draw_boxes, overlay
 
-__all__ = ["ClassificationResult", "DetectionResult", "EmbeddingResult", "Result", "SegmentationResult"]
+__all__ = [
+    "ClassificationResult",
+    "DetectionResult",
+    "EmbeddingResult",
+    "MultiTaskResult",
+    "Result",
+    "SegmentationResult",
+]
 
 
 @dataclass(frozen=True)
@@ -110,4 +117,13 @@ class EmbeddingResult:
         return self.similarity(other) >= self.threshold
 
 
-Result = SegmentationResult | ClassificationResult | DetectionResult | EmbeddingResult
+@dataclass(frozen=True)
+class MultiTaskResult:
+    """What several heads say; None of a kind that the model does not know."""
+
+    classification: ClassificationResult | None
+    segmentation: SegmentationResult | None
+    detection: DetectionResult | None
+
+
+Result = SegmentationResult | ClassificationResult | DetectionResult | EmbeddingResult | MultiTaskResult

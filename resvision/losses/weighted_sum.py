@@ -33,7 +33,7 @@ class WeightedSum(nn.Module):
     """Add losses, each times its weight.
 
     Args:
-        weights: Weight of each loss by its name in `LOSSES`, as in `{"cross_entropy": 1.0, "dice": 1.0}`.
+        weights: Weight of each loss by its name in `LOSSES`; by default cross-entropy and Dice, 1 each.
         class_weights: Weight of each class in the cross-entropy, 0 or more; the other losses have their own ways with
             rare classes.
         ignore_index: Value of the target pixels that do not count.
@@ -47,12 +47,14 @@ class WeightedSum(nn.Module):
 
     def __init__(
         self,
-        weights: Mapping[str, float],
+        weights: Mapping[str, float] | None = None,
         *,
         class_weights: Sequence[float] | None = None,
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
         super().__init__()
+        if weights is None:
+            weights = {"cross_entropy": 1.0, "dice": 1.0}
         if not weights:
             raise ValueError(f"no loss is named; choose from {', '.join(LOSSES)}, each with a weight")
         for name, weight in weights.items():

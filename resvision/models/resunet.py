@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import final
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from resvision.backbones import Backbone
 from resvision.decoders import UNetDecoder
 from resvision.heads import SegmentationHead
 from resvision.layers import InputNormalization
+from resvision.models.padding import padded
 
 __all__ = ["ResUNet"]
 
@@ -68,13 +68,5 @@ class ResUNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to logits (N, num_classes, H, W)."""
         x = self.normalization(images)
-        height, width = x.shape[-2:]
-        below, beside = max(self.least_side - height, 0), max(self.least_side - width, 0)
-        if below or beside:
-            # A backbone refuses pictures below its stride; the last row and column go on instead.
-            return self._segment(F.pad(x, (0, beside, 0, below), mode="replicate"))[..., :height, :width]
-        return self._segment(x)
-
-    def _segment(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.decoder(self.backbone(x)), x.shape[-2:])
+        logits: Tensor = self.head(self.decoder(self.backbone(padded(x, self.least_side))), x.shape[-2:])
         return logits

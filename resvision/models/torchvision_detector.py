@@ -12,7 +12,7 @@ from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastL
 from resvision.backbones import Backbone
 from resvision.features import select
 from resvision.layers import InputNormalization, check_choice
-from resvision.models.detector import Detection, Target, clip_boxes
+from resvision.models.boxes import Detection, Target, clip_boxes
 
 __all__ = ["TorchvisionDetector", "TorchvisionKind"]
 

@@ -8,6 +8,7 @@ from resvision.tasks.detection import DetectionTask
 from resvision.tasks.finetuning import PRESETS, FineTuning
 from resvision.tasks.labelling import LabelTask
 from resvision.tasks.multi_label import MultiLabelTask
+from resvision.tasks.multi_task import MultiTask
 from resvision.tasks.parameters import parameter_groups
 from resvision.tasks.schedules import DropAtSteps, WarmupCosine
 from resvision.tasks.segmentation import SegmentationTask
@@ -24,6 +25,7 @@ __all__ = [
     "FineTuning",
     "LabelTask",
     "MultiLabelTask",
+    "MultiTask",
     "SegmentationScores",
     "SegmentationTask",
     "VerificationScores",

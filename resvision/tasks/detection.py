@@ -1,31 +1,24 @@
 """Objects in boxes."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal, final, get_args
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, final, get_args
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from resvision.backbones import create_backbone
 from resvision.batch import DetectionBatch
 from resvision.layers import check_choice
-from resvision.models import Detection, Detector, Target, TorchvisionDetector
-from resvision.models.detector import Assignment, Quality, rescale
+from resvision.models import Detection, Detector, TorchvisionDetector, targets_of
+from resvision.models.detector import Assignment, Quality
 from resvision.models.torchvision_detector import TorchvisionKind
 from resvision.tasks.base import VisionTask
-from resvision.tasks.box_scores import LEAST_SCORE, AveragePrecision, BoxConfusion, BoxScores
+from resvision.tasks.detection_evaluation import DetectionEvaluation
 from resvision.tasks.finetuning import FineTune
 from resvision.tasks.schedules import WarmupCosine
 
 __all__ = ["DetectionTask"]
-
-#: With more classes than these, none is logged by itself, and the report shows the worst ones.
-_MOST_LISTED: Final = 30
-#: Confusions that the report names.
-_MOST_CONFUSED: Final = 5
 
 
 @final
@@ -108,11 +101,8 @@ class DetectionTask(VisionTask):
             self.model = TorchvisionDetector(encoder, len(class_names), model)
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
         self.model.to(memory_format=torch.channels_last)
-        self.evaluation_loss = MeanMetric(nan_strategy="disable")  # the other strategies wait for the device
-        self.average_precision = AveragePrecision(len(class_names))
-        self.confusion = BoxConfusion(len(class_names))
-        self._last_scores: BoxScores | None = None
-        self._last_counts = torch.zeros(0)
+        # torchvision's tell no losses in evaluation.
+        self.evaluation = DetectionEvaluation(class_names, has_loss=model == "detector")
 
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> list[Detection]:
         """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to what is found, in pixels of `images`.
@@ -126,100 +116,28 @@ class DetectionTask(VisionTask):
 
     def training_loss(self, batch: DetectionBatch) -> Tensor:
         """Return the sum of the losses."""
-        return torch.stack([*self.model(batch["image"], _targets(batch)).values()]).sum()
+        return torch.stack([*self.model(batch["image"], targets_of(batch)).values()]).sum()
 
     def reset_evaluation(self) -> None:
         """Forget the last evaluation."""
-        for metric in (self.evaluation_loss, self.average_precision, self.confusion):
-            metric.reset()
+        self.evaluation.reset()
 
     def evaluate(self, batch: DetectionBatch) -> None:
         """Count the pictures of a batch, in pixels of the original ones."""
         if isinstance(self.model, Detector):
             said = self.model.say(batch["image"])
-            losses = torch.stack([*self.model.losses(said, _targets(batch)).values()]).sum()
-            # Each picture counts once, in a last batch that is smaller too; torchmetrics ignores weights here.
-            self.evaluation_loss.update(losses.expand(len(batch["boxes"])))
-            found = self.model.detections(said, batch["size"])
+            losses = torch.stack([*self.model.losses(said, targets_of(batch)).values()]).sum()
+            self.evaluation.update(self.model.detections(said, batch["size"]), batch, losses)
         else:
-            found = self(batch["image"], batch["size"])
-        originals = [
-            _plain(rescale(one, (now[0], now[1]), (before[0], before[1])))
-            for one, now, before in zip(found, batch["size"].tolist(), batch["original_size"].tolist(), strict=True)
-        ]
-        factors = (batch["original_size"] / batch["size"]).flip(1).repeat(1, 2)
-        truth = [
-            {"boxes": boxes * factor, "labels": labels, "iscrowd": crowd.long(), "area": area}
-            for boxes, factor, labels, crowd, area in zip(
-                batch["boxes"], factors, batch["labels"], batch["crowd"], batch["area"], strict=True
-            )
-        ]
-        self.average_precision.update(originals, truth, batch["index"])
-        self.confusion.update(originals, truth)
+            self.evaluation.update(self(batch["image"], batch["size"]), batch, None)
 
     def scores(self) -> Mapping[str, float]:
         """Return the scores of what was counted."""
-        scores: BoxScores = self.average_precision.compute()
-        self._last_scores, self._last_counts = scores, self.confusion.compute().cpu()
-        result = dict(scores.overall)
-        if isinstance(self.model, Detector):  # torchvision's tell no losses in evaluation
-            result["loss"] = self.evaluation_loss.compute().item()
-        if len(self.class_names) <= _MOST_LISTED:
-            result |= {f"ap/{name}": ap for name, ap in zip(self.class_names, scores.ap, strict=True)}
-        return result
+        return self.evaluation.scores()
 
     def report(self) -> str:
         """Return a table of the last evaluation, class by class, by size, and the confusions that are most frequent.
 
         Of more than 30 classes it shows those with the lowest AP.
         """
-        scores, counts = self._last_scores, self._last_counts
-        if scores is None:
-            return "nothing was evaluated yet"
-        objects = counts.sum(dim=1).tolist()
-        rows = list(
-            zip(self.class_names, scores.ap, scores.ap_50, objects[:-1], counts.diagonal().tolist(), strict=False)
-        )
-        shown = rows
-        if len(rows) > _MOST_LISTED:
-            shown = sorted(rows, key=lambda row: math.inf if math.isnan(row[1]) else row[1])[:_MOST_LISTED]
-        overall = scores.overall
-        sizes = [(name, overall[f"map_{name}"]) for name in ("small", "medium", "large")]
-        width = max(map(len, ("medium objects", *(row[0] for row in shown))))
-        lines = [f"{'class':{width}}      AP    AP50    AP75  objects    found"]
-        for name, ap, ap_50, count, found in shown:
-            lines.append(f"{name:{width}}  {_cell(ap)}  {_cell(ap_50)}          {count:7}  {found:7}")
-        if len(shown) < len(rows):
-            lines.append(f"({len(rows) - len(shown)} classes with a higher AP are not shown)")
-        means = "  ".join(_cell(overall[name]) for name in ("map", "map_50", "map_75"))
-        total = sum(objects[:-1])
-        lines.append(f"{'mean':{width}}  {means}  {total:7}  {sum(row[4] for row in rows):7}")
-        lines += [f"{f'{name} objects':{width}}  {_cell(ap)}" for name, ap in sizes]
-        return "\n".join([*lines, *_confusions(counts, (*self.class_names, "background"))])
-
-
-def _targets(batch: DetectionBatch) -> list[Target]:
-    return [
-        Target(boxes=boxes, labels=labels, crowd=crowd)
-        for boxes, labels, crowd in zip(batch["boxes"], batch["labels"], batch["crowd"], strict=True)
-    ]
-
-
-def _plain(found: Detection) -> dict[str, Tensor]:
-    return {"boxes": found["boxes"], "scores": found["scores"], "labels": found["labels"]}
-
-
-def _confusions(counts: Tensor, names: Sequence[str]) -> list[str]:
-    """Return a line for each of the most frequent confusions, the background's too, and a title if there is any."""
-    wrong = counts.clone().fill_diagonal_(0).flatten()
-    most, cells = wrong.topk(min(_MOST_CONFUSED, len(wrong)))
-    lines = [
-        f"  {names[cell // len(names)]} taken for {names[cell % len(names)]}: {count}"
-        for count, cell in zip(most.tolist(), cells.tolist(), strict=True)
-        if count
-    ]
-    return [f"most frequent confusions, of boxes with a score of {LEAST_SCORE} or more", *lines] if lines else []
-
-
-def _cell(score: float) -> str:
-    return f"{'-':>6}" if score != score else f"{score:6.3f}"
+        return self.evaluation.report()

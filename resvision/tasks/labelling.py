@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from resvision.backbones import create_backbone
 from resvision.heads import AUXILIARY_WEIGHT
@@ -71,7 +70,6 @@ class LabelTask(VisionTask, ABC):
         self.label_smoothing = label_smoothing
         # Not persistent: it follows from the arguments, and says nothing about what was learned.
         self.register_buffer("class_weights", _weights_tensor(class_weights, len(class_names)), persistent=False)
-        self.evaluation_loss = MeanMetric(nan_strategy="disable")  # the other strategies wait for the device
 
     def forward(self, images: Tensor) -> Tensor:
         """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to logits (N, num_classes)."""

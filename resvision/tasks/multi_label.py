@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final, Literal, final
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torchmetrics import MeanMetric
 from torchmetrics.functional.classification import binary_average_precision
 
 from resvision.batch import MultiLabelBatch
@@ -14,11 +15,10 @@ from resvision.tasks.answers import Answers
 from resvision.tasks.finetuning import FineTune
 from resvision.tasks.labelling import LabelTask
 from resvision.tasks.schedules import WarmupCosine
+from resvision.tasks.tables import MOST_LISTED, cell, worst
 
 __all__ = ["MultiLabelTask"]
 
-#: With more classes than these, none is logged by itself, and the report shows the worst ones.
-_MOST_LISTED: Final = 30
 _THRESHOLD: Final = 0.5  # of the probability, for precision, recall and F1
 
 
@@ -84,6 +84,7 @@ class MultiLabelTask(LabelTask):
             scheduler=scheduler,
         )
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
+        self.evaluation_loss = MeanMetric(nan_strategy="disable")  # the other strategies wait for the device
         self.answers = Answers()
         self._last_scores: dict[str, list[float]] | None = None
 
@@ -119,7 +120,7 @@ class MultiLabelTask(LabelTask):
         self._last_scores = {name: values.tolist() for name, values in scores.items()}
         result = {"loss": self.evaluation_loss.compute().item()}
         result |= {"map": scores["ap"].nanmean().item(), "f1": scores["f1"].nanmean().item()}
-        if len(self.class_names) <= _MOST_LISTED:
+        if len(self.class_names) <= MOST_LISTED:
             for score in ("ap", "precision", "recall", "f1"):
                 values = self._last_scores[score]
                 result |= {f"{score}/{name}": value for name, value in zip(self.class_names, values, strict=True)}
@@ -132,18 +133,16 @@ class MultiLabelTask(LabelTask):
         scores = self._last_scores
         names = ("ap", "precision", "recall", "f1")
         rows = list(zip(self.class_names, *(scores[name] for name in names), scores["pictures"], strict=True))
-        shown = rows
-        if len(rows) > _MOST_LISTED:
-            shown = sorted(rows, key=lambda row: (row[1] != row[1], row[1]))[:_MOST_LISTED]
+        shown = worst(rows, 1)
         width = max(5, *(len(row[0]) for row in shown))
         lines = [f"{'class':{width}}      AP  precision  recall      F1  pictures"]
         for name, ap, precision, recall, f1, pictures in shown:
             lines.append(
-                f"{name:{width}}  {_cell(ap)}     {_cell(precision)}  {_cell(recall)}  {_cell(f1)}  {pictures:8.0f}"
+                f"{name:{width}}  {cell(ap)}     {cell(precision)}  {cell(recall)}  {cell(f1)}  {pictures:8.0f}"
             )
         if len(shown) < len(rows):
             lines.append(f"({len(rows) - len(shown)} classes with a higher AP are not shown)")
-        means = [_cell(torch.tensor(scores[name]).nanmean().item()) for name in names]
+        means = [cell(torch.tensor(scores[name]).nanmean().item()) for name in names]
         return "\n".join([*lines, f"{'mean':{width}}  {means[0]}     {means[1]}  {means[2]}  {means[3]}"])
 
 
@@ -157,7 +156,3 @@ def _scores(probability: Tensor, truth: Tensor) -> dict[str, Tensor]:
         ap[k] = binary_average_precision(probability[:, k], true[:, k].long(), validate_args=False)
     f1 = torch.where(found, 2 * hit / (claimed + pictures), torch.nan)
     return {"ap": ap, "precision": hit / claimed, "recall": hit / pictures, "f1": f1, "pictures": pictures}
-
-
-def _cell(score: float) -> str:
-    return f"{'-':>6}" if score != score else f"{score:6.3f}"

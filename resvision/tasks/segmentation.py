@@ -6,16 +6,15 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from resvision.backbones import create_backbone
 from resvision.batch import IGNORE_INDEX, SegmentationBatch
 from resvision.losses import WeightedSum
 from resvision.models import ResUNet
 from resvision.tasks.base import VisionTask
-from resvision.tasks.confusion import ConfusionMatrix, SegmentationScores
 from resvision.tasks.finetuning import FineTune
 from resvision.tasks.schedules import WarmupCosine
+from resvision.tasks.segmentation_evaluation import SegmentationEvaluation
 
 __all__ = ["SegmentationTask"]
 
@@ -85,10 +84,8 @@ class SegmentationTask(VisionTask):
         self.model.to(memory_format=torch.channels_last)
         if class_weights is not None and len(class_weights) != len(class_names):
             raise ValueError(f"class_weights has {len(class_weights)} numbers for {len(class_names)} classes")
-        self.loss = WeightedSum(losses or {"cross_entropy": 1.0, "dice": 1.0}, class_weights=class_weights)
-        self.evaluation_loss = MeanMetric(nan_strategy="disable")  # the other strategies wait for the device
-        self.confusion = ConfusionMatrix(len(class_names))
-        self._last_scores: SegmentationScores | None = None
+        self.loss = WeightedSum(losses, class_weights=class_weights)
+        self.evaluation = SegmentationEvaluation(class_names)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to logits (N, num_classes, H, W)."""
@@ -102,42 +99,17 @@ class SegmentationTask(VisionTask):
 
     def reset_evaluation(self) -> None:
         """Forget the last evaluation."""
-        self.evaluation_loss.reset()
-        self.confusion.reset()
+        self.evaluation.reset()
 
     def evaluate(self, batch: SegmentationBatch) -> None:
         """Count the pixels of a batch."""
-        logits, mask = self(batch["image"]), batch["mask"]
-        # Each picture counts once, in a last batch that is smaller too; torchmetrics ignores weights here.
-        self.evaluation_loss.update(self.loss(logits, mask).expand(len(mask)))
-        self.confusion.update(logits.argmax(dim=1), mask)
+        logits = self(batch["image"])
+        self.evaluation.update(logits, batch, self.loss(logits, batch["mask"]))
 
     def scores(self) -> Mapping[str, float]:
         """Return loss, IoU, Dice and pixel accuracy of what was counted."""
-        scores = SegmentationScores.of(self.confusion.compute())
-        self._last_scores = scores
-        return {
-            "loss": self.evaluation_loss.compute().item(),
-            "miou": scores.mean_iou.item(),
-            "dice": scores.mean_dice.item(),
-            "pixel_accuracy": scores.pixel_accuracy.item(),
-            **{f"iou/{name}": iou for name, iou in zip(self.class_names, scores.iou.tolist(), strict=True)},
-        }
+        return self.evaluation.scores()
 
     def report(self) -> str:
         """Return a table of the last evaluation: IoU, Dice and part of the pixels, class by class."""
-        scores = self._last_scores
-        if scores is None:
-            return "nothing was evaluated yet"
-        numbers = (scores.iou.tolist(), scores.dice.tolist(), scores.share.tolist())
-        width = max(map(len, (*self.class_names, "pixel accuracy")))
-        lines = [f"{'class':{width}}     IoU    Dice   pixels"]
-        for name, iou, dice, share in zip(self.class_names, *numbers, strict=True):
-            lines.append(f"{name:{width}}  {_cell(iou)}  {_cell(dice)}  {share:7.2%}")
-        lines.append(f"{'mean':{width}}  {_cell(scores.mean_iou.item())}  {_cell(scores.mean_dice.item())}")
-        lines.append(f"{'pixel accuracy':{width}}  {_cell(scores.pixel_accuracy.item())}")
-        return "\n".join(lines)
-
-
-def _cell(score: float) -> str:
-    return f"{'-':>6}" if score != score else f"{score:6.3f}"
+        return self.evaluation.report()

@@ -1,6 +1,8 @@
 """A process that tells itself to stop."""
 
+import os
 import signal
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -38,3 +40,25 @@ class SendSignals(Callback):
         if self._done == self.batch:
             for name in self.signals:
                 signal.raise_signal(getattr(signal, name))
+
+
+class Die(Callback):
+    """Kills one of several processes at the end of a training batch; each leaves its number in a file before.
+
+    Args:
+        rank: Which one dies.
+        batch: Number of the training batch in the epoch, from 0.
+    """
+
+    def __init__(self, rank: int, batch: int) -> None:
+        self.rank = rank
+        self.batch = batch
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        Path(f"process-{trainer.global_rank}").write_text(str(os.getpid()))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_rank == self.rank and batch_idx == self.batch:
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -1,12 +1,16 @@
 """Runs of a few steps that draw as many random numbers as the long ones, and what they leave."""
 
+import csv
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import cv2
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,12 +19,20 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from resvision.backbones import create_backbone
 from resvision.callbacks import BatchAugmentation, ExactResume, WeightEMA
-from resvision.data import Shapes
+from resvision.data import IdentityFolder, ImageCSV, Shapes, VisionDataModule
 from resvision.layers.drop_path import DropPath
-from resvision.tasks import ClassificationTask, DetectionTask, SegmentationTask, VisionTask
+from resvision.tasks import (
+    ClassificationTask,
+    DetectionTask,
+    MultiLabelTask,
+    MultiTask,
+    SegmentationTask,
+    VerificationTask,
+    VisionTask,
+)
 from tests.models.toy import ToyBackbone
 
-Kind = Literal["segmentation", "classification", "detection"]
+Kind = Literal["segmentation", "classification", "detection", "multi", "multi_label", "verification"]
 
 SEED = 7  # of the run: 9 pictures in batches of 2 make 4 batches an epoch, and there are 3 epochs
 BATCHES = 4
@@ -61,8 +73,11 @@ class Rows(Logger):
         pass
 
 
-class Watch(Callback):
-    """Keeps the batches; saves where a clean stop would: before a batch, in a validation, after an epoch."""
+class Watch(Checkpoint):
+    """Keeps the batches; saves where the product does: before a batch, in a validation, after an epoch.
+
+    It is a `Checkpoint`, so that early stopping has seen an epoch before it is saved.
+    """
 
     def __init__(self, folder: Path | None, rows: Rows) -> None:
         self.folder = folder
@@ -111,17 +126,15 @@ def run(
 ) -> Run:
     """Train for 3 epochs, or go on with a run."""
     seed_everything(SEED if resume is None else 1234, verbose=False)  # a new process has drawn other numbers
-    sizes: dict[str, Any] = {"train_size": 9, "val_size": 3, "test_size": 1, "batch_size": batch_size}
-    data = Shapes(32, task=kind, num_workers=workers, seed=SEED, augmentation="strong", **sizes)
+    folder.mkdir(parents=True, exist_ok=True)
+    data = _data(kind, folder, batch_size=batch_size, num_workers=workers, seed=SEED, augmentation="strong")
     rows = Rows()
     watch = Watch(folder if save else None, rows)
-    folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         max_epochs=EPOCHS,
         accelerator="cpu",
         callbacks=[*_callbacks(kind), ExactResume(SEED), watch],
         logger=rows,
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=3,
@@ -134,14 +147,49 @@ def run(
     return Run(watch.batches, rows.rows, watch.saved, torch.load(end, weights_only=True))
 
 
-def _task(kind: Kind, data: Shapes, folder: Path) -> VisionTask:
+def _data(kind: Kind, folder: Path, **settings: Any) -> VisionDataModule:
+    """Return 9 pictures to train on, and 3 or 4 to validate on."""
+    if kind == "multi_label":
+        names = [f"{number}.png" for number in range(12)]
+        _write_pictures(folder / "data", names)
+        with (folder / "data" / "labels.csv").open("w", newline="") as file:
+            shown = (";".join(name for bit, name in enumerate("abc") if number >> bit & 1) for number in range(12))
+            splits = ["train"] * 9 + ["val"] * 3
+            csv.writer(file).writerows([("path", "labels", "split"), *zip(names, shown, splits, strict=True)])
+        return ImageCSV(str(folder / "data"), image_size=32, **settings)
+    if kind == "verification":
+        people = {"ann": 5, "bob": 4, "cem": 2, "dan": 2}
+        _write_pictures(folder / "data", [f"{name}/{number}.png" for name in people for number in range(people[name])])
+        return IdentityFolder(str(folder / "data"), val=["cem", "dan"], image_size=32, **settings)
+    missing = 0.6 if kind == "multi" else 0.0
+    return Shapes(32, task=kind, train_size=9, val_size=3, test_size=1, missing_labels=missing, **settings)
+
+
+def _write_pictures(root: Path, names: list[str]) -> None:
+    rng = np.random.default_rng(SEED)
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), rng.integers(0, 256, (36, 36, 3), dtype=np.uint8))
+
+
+def _task(kind: Kind, data: VisionDataModule, folder: Path) -> VisionTask:
     names = list(data.class_names)
     optimizer = partial(AdamW, lr=0.01)
     if kind == "segmentation":
         return SegmentationTask(names, backbone="random", decoder_stride=2, decoder_widths=[8], optimizer=optimizer)
     if kind == "detection":
         return DetectionTask(names, backbone="random", strides=[4, 8], channels=32, optimizer=optimizer)
-    weights = folder / "weights.pth"
+    if kind == "multi":
+        assert data.class_names_by_kind is not None
+        by_kind = {name: list(classes) for name, classes in data.class_names_by_kind.items()}
+        sizes: dict[str, Any] = {"decoder_stride": 2, "decoder_widths": [8], "strides": [4, 8], "channels": 32}
+        return MultiTask(by_kind, backbone="random", task_weights="uncertainty", optimizer=optimizer, **sizes)
+    if kind == "multi_label":
+        return MultiLabelTask(names, backbone="random", dropout=0.2, optimizer=optimizer)
+    if kind == "verification":
+        return VerificationTask(names, backbone="random", embedding_size=8, dropout=0.2, optimizer=optimizer)
+    weights = folder / f"weights-{os.getpid()}.pth"  # of two processes none reads what the other is writing
     torch.save(create_backbone("random").state_dict(), weights)
     scheduler = partial(ReduceLROnPlateau, mode="max", patience=0, factor=0.5)
     return ClassificationTask(
@@ -150,6 +198,8 @@ def _task(kind: Kind, data: Shapes, folder: Path) -> VisionTask:
 
 
 def _callbacks(kind: Kind) -> list[Callback]:
+    if kind == "verification":
+        return [WeightEMA(0.9), EarlyStopping("val/roc_auc", mode="max", patience=5)]
     if kind != "classification":
         return []
     mixing = BatchAugmentation(mixup=0.3, cutmix=1.0, random_erasing=0.5)

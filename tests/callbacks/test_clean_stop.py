@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from resvision.callbacks import CleanStop, RunStopped
 from tests.callbacks.signals import SendSignals
 
 
-def _fit(folder: Path, send: SendSignals, **settings: Any) -> Trainer:
+def _fit(folder: Path, send: SendSignals, *more: Callback, **settings: Any) -> Trainer:
     """Train 6 batches an epoch, for at most 2 epochs, with 3 batches of validation."""
     trainer = Trainer(
         accelerator="cpu",
-        callbacks=[send, CleanStop(folder / "last.ckpt")],
+        callbacks=[send, *more, CleanStop(folder / "last.ckpt")],
         limit_train_batches=6,
         logger=False,
         enable_checkpointing=False,
@@ -62,6 +63,29 @@ def test_signal__waits_for_the_end_of_a_step(batch: int, settings: dict[str, Any
     batches = saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"]
     every = settings.get("accumulate_grad_batches", 1)
     assert batches % 6 % every == 0
+
+
+class Judge(EarlyStopping):
+    """Counts the epochs that it has seen."""
+
+    def __init__(self) -> None:
+        super().__init__("seen", strict=False)
+        self.epochs = 0
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.epochs += 1
+
+
+def test_signal__at_the_end_of_an_epoch_lets_early_stopping_see_it(tmp_path: Path) -> None:
+    judge = Judge()
+    with pytest.raises(RunStopped) as caught:
+        _fit(tmp_path, SendSignals(6, ["SIGTERM"]), judge, limit_val_batches=0)
+    assert (caught.value.step, judge.epochs) == (6, 1)
+
+
+def test_signal__in_the_last_validation_ends_a_run_that_is_done(tmp_path: Path) -> None:
+    trainer = _fit(tmp_path, SendSignals(12, ["SIGTERM"]), limit_val_batches=0)
+    assert trainer.global_step == 12
 
 
 def test_signal__stops_a_validation(tmp_path: Path) -> None:

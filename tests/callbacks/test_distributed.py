@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from tests.callbacks.two_processes import curve
+from tests.callbacks.two_processes import curve, scores
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
@@ -45,6 +45,17 @@ def test_two_processes__have_the_losses_and_scores_of_one(said: list[dict[str, A
     for ours, theirs in zip(together, alone, strict=True):
         for name, value in theirs.items():
             assert ours[name] == pytest.approx(value, rel=1e-6, abs=1e-6) or math.isnan(value), name
+
+
+@pytest.mark.parametrize(("kind", "score"), [("segmentation", "val/miou"), ("detection", "val/map")])
+def test_two_processes__have_the_scores_of_the_whole_set(
+    kind: Literal["segmentation", "detection"], score: str, said: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    alone = scores(kind, tmp_path, 1)
+    assert 0 < alone[score] < 1
+    assert alone["counted"] >= (5 * 32 * 32 if kind == "segmentation" else 5)
+    for one in said:  # 3 pictures in one process and 2 in the other: a third one there would count twice
+        assert one["scores"][kind] == pytest.approx(alone, rel=1e-6, abs=1e-6, nan_ok=True)
 
 
 def test_two_processes__stop_at_the_same_step(said: list[dict[str, Any]]) -> None:

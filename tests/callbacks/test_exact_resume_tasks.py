@@ -1,7 +1,7 @@
 """Every task that stops anywhere and goes on ends as the one that never stopped: weights, metrics, batches."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.callbacks.small_runs import BATCHES, EPOCHS, Kind, assert_same_end, r
 PLACES = ["3-batch", "4-validation", "4-epoch", "10-batch"]
 
 
-@pytest.mark.parametrize("kind", ["segmentation", "classification", "detection"])
+@pytest.mark.parametrize("kind", get_args(Kind))
 def test_run__goes_on_exactly(kind: Kind, tmp_path: Path) -> None:
     whole = run(kind, tmp_path, save=True)
     for number, place in enumerate(PLACES):
@@ -35,7 +35,7 @@ def test_run__with_accumulation_and_validation_in_mid_epoch_goes_on_exactly(kind
     [{}, {"accumulate_grad_batches": 2}, {"val_check_interval": 1}, {"val_check_interval": 3}],
     ids=["plain", "accumulating", "validating-each", "validating-third"],
 )
-@pytest.mark.parametrize("kind", ["segmentation", "classification", "detection"])
+@pytest.mark.parametrize("kind", get_args(Kind))
 def test_run__goes_on_exactly_from_everywhere(
     kind: Kind, settings: dict[str, Any], workers: int, tmp_path: Path
 ) -> None:

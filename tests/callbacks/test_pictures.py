@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from resvision.callbacks import Pictures
 from resvision.data import Shapes
 from resvision.drawing import class_colours, displayable, overlay, panel
-from resvision.tasks import DetectionTask, SegmentationTask
+from resvision.tasks import DetectionTask, MultiTask, SegmentationTask
 
 
 class Threshold(nn.Module):
@@ -119,3 +119,23 @@ def test_pictures__draws_true_boxes_beside_those_found(tmp_path: Path) -> None:
             # Pictures of 48 pixels are drawn seven times as large, below the title and beside a margin.
             left, top = np.add(7 * box[:2], [6, 20]).astype(int)
             assert (pixels[top : top + 2, left : left + 2] == colours[label]).all(axis=-1).any()
+
+
+def test_pictures__draws_each_kind_of_label_of_a_picture(tmp_path: Path) -> None:
+    data = Shapes(48, task="multi", train_size=3, val_size=3, test_size=3, batch_size=2, augmentation="none")
+    assert data.class_names_by_kind is not None
+    names = {kind: list(classes) for kind, classes in data.class_names_by_kind.items()}
+    task = MultiTask(names, backbone="resnet10t", channels=32)
+    folder = tmp_path / "pictures"
+    _trainer(tmp_path, Pictures(folder)).validate(task, data, verbose=False)
+    kinds = ("classification", "detection", "segmentation")
+    assert _written(folder) == [f"val_{number:02d}_{kind}.png" for number in range(3) for kind in kinds]
+    single = Shapes(48, train_size=3, val_size=3, test_size=3, batch_size=2)
+    for number in range(3):
+        sample = single.dataset("val")[number]
+        with Image.open(folder / f"val_{number:02d}_segmentation.png") as written:
+            pixels = np.asarray(written)
+        expected = panel([("picture", displayable(sample["image"]))] * 3, names["segmentation"])
+        assert pixels.shape == np.asarray(expected).shape
+        truth = np.asarray(Image.fromarray(overlay(sample["image"], sample["mask"], 5)).resize((336, 336), 0))
+        assert np.array_equal(pixels[20:356, 348:684], truth)

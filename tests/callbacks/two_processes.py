@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Trainer
@@ -13,7 +13,8 @@ from resvision.backbones import Backbone, BackboneEntry, registry
 from resvision.callbacks import CleanStop, ExactResume, RunStopped
 from resvision.data import Shapes
 from resvision.features import FeatureSpec
-from resvision.tasks import ClassificationTask
+from resvision.models import Detector
+from resvision.tasks import ClassificationTask, DetectionTask, SegmentationTask
 from tests.callbacks.signals import SendSignals
 from tests.callbacks.small_runs import RandomBackbone, Rows, Run, assert_same_end, run
 
@@ -62,6 +63,38 @@ def curve(folder: Path, processes: int) -> list[dict[str, float]]:
     return rows.rows
 
 
+def scores(kind: Literal["segmentation", "detection"], folder: Path, processes: int) -> dict[str, float]:
+    """Score untrained weights on 5 pictures; return what is logged, and the number of all that was counted."""
+    registry._ENTRIES["random"] = BackboneEntry("random", RandomBackbone)
+    torch.manual_seed(SEED)
+    # One by one: the Dice loss is of the pictures that share a batch.
+    data = Shapes(32, task=kind, train_size=2, val_size=5, test_size=1, batch_size=1, num_workers=0, seed=SEED)
+    names = list(data.class_names)
+    task: SegmentationTask | DetectionTask
+    if kind == "segmentation":
+        task = SegmentationTask(names, backbone="random", decoder_stride=2, decoder_widths=[8])
+    else:
+        task = DetectionTask(names, backbone="random", strides=[4, 8], channels=32)
+        assert isinstance(task.model, Detector)
+        head = task.model.head
+        assert head.distances.bias is not None
+        # Finds boxes of 12 and 24 pixels, with scores that lie far apart.
+        nn.init.constant_(head.distances.bias, 1.5)
+        nn.init.normal_(head.classes.weight, std=0.5)
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=processes,
+        strategy="ddp" if processes > 1 else "auto",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    (logged,) = trainer.validate(task, datamodule=data, verbose=False)
+    return {**logged, "counted": int(task.evaluation.confusion.compute().sum())}
+
+
 def stop(folder: Path, rank: int) -> dict[str, Any]:
     """Let one process be told to stop; say at which step this one did."""
     data = Shapes(32, task="classification", train_size=64, val_size=2, test_size=1, batch_size=1, num_workers=0)
@@ -98,7 +131,9 @@ def main() -> None:
     rows = curve(folder / "curve", 2)
     rank = torch.distributed.get_rank()
     resume(folder / "resume", "3-batch")
-    said = {"rows": rows, "rank": rank, "stop": stop(folder / "stop", rank)}
+    kinds: tuple[Literal["segmentation", "detection"], ...] = ("segmentation", "detection")
+    scored = {kind: scores(kind, folder / kind, 2) for kind in kinds}
+    said = {"rows": rows, "scores": scored, "rank": rank, "stop": stop(folder / "stop", rank)}
     (folder / f"{rank}.json").write_text(json.dumps(said))
 
 

@@ -6,7 +6,7 @@ import torch
 from lightning.fabric.utilities.data import _set_sampler_epoch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from resvision.data.sampler import EpochSampler, SampleKey
+from resvision.data.sampler import EpochSampler, SampleKey, Shards
 from resvision.data.seeding import fold
 
 
@@ -82,3 +82,37 @@ def test_lightning__sets_the_epoch_and_wraps_nothing() -> None:
     _set_sampler_epoch(loader, 5)
     assert sampler.epoch == 5
     assert isinstance(sampler, DistributedSampler)  # The class that Lightning leaves as it is.
+
+
+SIZES = (7, 5, 9, 6, 8, 5, 7, 6, 5, 8)
+
+
+def _shard_of(index: int) -> int:
+    return next(number for number in range(len(SIZES)) if index < sum(SIZES[: number + 1]))
+
+
+@pytest.mark.parametrize("mixed", [1, 3])
+def test_order__of_shards_holds_each_picture_once_and_opens_few_at_a_time(mixed: int) -> None:
+    sampler = EpochSampler(sum(SIZES), shuffle=True, seed=2, shards=Shards(SIZES, mixed))
+    order = _indices(sampler)
+    assert sorted(order) == list(range(sum(SIZES)))
+    places = [[place for place, index in enumerate(order) if _shard_of(index) == shard] for shard in range(len(SIZES))]
+    opened = [sum(min(of) <= place <= max(of) for of in places) for place in range(len(order))]
+    # A picture moves back by at most `mixed` mean sizes, which is in reach of that many shards and the two at the ends.
+    assert max(opened) <= mixed * 2 + 2
+    assert any(order[place] > order[place + 1] + 1 for place in range(len(order) - 1))
+    sampler.set_epoch(1)
+    other = _indices(sampler)
+    assert sorted(other) == sorted(order)
+    assert other != order
+    assert [_shard_of(index) for index in other[:3]] != [_shard_of(index) for index in order[:3]]
+
+
+def test_order__of_shards_is_divided_and_resumed_like_any_other() -> None:
+    whole = _indices(EpochSampler(sum(SIZES), shuffle=True, seed=2, shards=Shards(SIZES, 2)))
+    for rank in range(2):
+        sampler = EpochSampler(sum(SIZES), shuffle=True, seed=2, rank=rank, world_size=2, shards=Shards(SIZES, 2))
+        mine = whole[rank::2]
+        assert _indices(sampler) == mine
+        sampler.start = 10
+        assert _indices(sampler) == mine[10:]

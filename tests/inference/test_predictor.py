@@ -13,8 +13,8 @@ from resvision.data import Shapes
 from resvision.data.detection import DetectionDataset, DetectionSample
 from resvision.data.detection_geometry import fitted_size, resize
 from resvision.drawing import class_colours
-from resvision.inference import ClassificationResult, DetectionResult, Predictor, SegmentationResult
-from resvision.tasks import ClassificationTask, DetectionTask, SegmentationTask
+from resvision.inference import ClassificationResult, DetectionResult, MultiTaskResult, Predictor, SegmentationResult
+from resvision.tasks import ClassificationTask, DetectionTask, MultiTask, SegmentationTask
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +171,36 @@ def test_predict__finds_boxes_as_in_evaluation(input_size: int | tuple[int, int]
     np.testing.assert_allclose(result.scores, found["scores"].numpy(), rtol=1e-5)
     assert result.boxes.max(axis=0).tolist() <= [130, 90, 130, 90]
     assert result.names() == [("cat", "dog")[label] for label in result.labels]
+
+
+@pytest.mark.parametrize("input_size", [64, None])
+def test_predict__answers_all_kinds_in_pixels_of_the_picture(input_size: int | None) -> None:
+    torch.manual_seed(0)
+    names = {"classification": ["day", "night"], "segmentation": ["road", "sky", "car"], "detection": ["car"]}
+    task = MultiTask(names, backbone="resnet10t", channels=32, input_size=input_size)  # type: ignore[arg-type]
+    predictor = Predictor(task, "cpu")
+    assert predictor.object_names == ("car",)
+    image = _picture(90, 130)
+    result = predictor.predict(image)
+    assert isinstance(result, MultiTaskResult)
+    assert result.classification is not None
+    assert result.segmentation is not None
+    assert result.detection is not None
+    size = (90, 130) if input_size is None else fitted_size((90, 130), input_size)
+    with torch.inference_mode():
+        said = task(torch.from_numpy(resize(image, size)).permute(2, 0, 1)[None])
+    np.testing.assert_allclose(
+        result.classification.probabilities, said["classification"].softmax(dim=1)[0].numpy(), rtol=1e-5
+    )
+    assert result.segmentation.mask.shape == (90, 130)
+    # Whatever lies between its neighbours may have another class; what is amidst its own has not.
+    small = said["segmentation"][0].argmax(dim=0).numpy()
+    there = small[np.arange(90) * size[0] // 90][:, np.arange(130) * size[1] // 130]
+    assert (result.segmentation.mask == there).mean() > (0.9 if input_size else 0.999)
+    factor = np.tile([130 / size[1], 90 / size[0]], 2)
+    np.testing.assert_allclose(result.detection.boxes, said["detection"][0]["boxes"].numpy() * factor, rtol=1e-4)
+    assert result.detection.class_names == ("car",)
+    assert Predictor(MultiTask({"classification": ["day", "night"]}), "cpu").object_names is None
 
 
 def test_detection_result__leaves_out_what_is_not_sure() -> None:

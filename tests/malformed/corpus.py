@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import save as safetensors_bytes
 
-__all__ = ["ANNOTATIONS", "CHECKPOINTS", "CONFIGS", "PICTURES", "WEIGHTS", "Bad", "Touch"]
+__all__ = ["ANNOTATIONS", "ARCHIVES", "CHECKPOINTS", "CONFIGS", "PICTURES", "TABLES", "WEIGHTS", "Bad", "Touch"]
 
 
 class Bad(NamedTuple):
@@ -196,6 +196,98 @@ WEIGHTS = [
     Bad("code", ".npz", lambda: _archive(("weight.npy", _numpy(np.array([Touch()], dtype=object))))),
     Bad("outside", ".npz", lambda: _archive(("../owned.npy", _numpy(np.zeros(2))))),
     Bad("no-array", ".npz", lambda: _archive(("weight.npy", b"no array"))),
+]
+
+
+# Archives of pictures in folders of classes
+
+
+def _pictures(*more: tuple[str, bytes]) -> bytes:
+    return _archive(*((f"{name}/{number}.png", _encoded(".png")) for name in "ab" for number in range(3)), *more)
+
+
+def _patched(offset: int, value: bytes) -> bytes:
+    """Change what the table of contents says of the first entry (APPNOTE.TXT of PKWARE, section 4.3.12)."""
+    data = bytearray(_pictures())
+    place = data.index(b"PK\x01\x02") + offset
+    data[place : place + len(value)] = value
+    return bytes(data)
+
+
+def _end(offset: int, value: bytes) -> bytes:
+    """Change what the end of the archive says of its table of contents (section 4.3.16)."""
+    data = bytearray(_pictures())
+    place = data.rindex(b"PK\x05\x06") + offset
+    data[place : place + len(value)] = value
+    return bytes(data)
+
+
+ARCHIVES = [
+    *_common(".zip"),
+    *_cut("cut", ".zip", _pictures, (0.01, 0.3, 0.7, 0.95, 0.99)),
+    *_flipped("entry", ".zip", _pictures, (0.05, 0.4)),
+    Bad("nothing", ".zip", _archive),
+    Bad("no-pictures", ".zip", lambda: _archive(("a/1.txt", b"x"), ("b/1.txt", b"x"))),
+    Bad("no-classes", ".zip", lambda: _archive(("1.png", _encoded(".png")))),
+    Bad("outside", ".zip", lambda: _pictures(("../owned.png", b"x"))),
+    Bad("outside-windows", ".zip", lambda: _pictures(("..\\owned.png", b"x"))),
+    Bad("absolute", ".zip", lambda: _pictures(("/tmp/owned.png", b"x"))),
+    Bad("drive", ".zip", lambda: _pictures(("C:\\owned.png", b"x"))),
+    Bad("empty-picture", ".zip", lambda: _pictures(("b/9.png", b""))),
+    Bad("archive-as-picture", ".zip", lambda: _pictures(("b/9.png", _archive(("a/1.png", b"x"))))),
+    Bad("bomb-as-picture", ".zip", lambda: _pictures(("b/9.png", _png(60_000, 60_000, bytes(10_000))))),
+    Bad("encrypted", ".zip", lambda: _patched(8, b"\x01")),
+    Bad("unknown-method", ".zip", lambda: _patched(10, b"\x61")),
+    Bad("wrong-sum", ".zip", lambda: _patched(16, bytes(4))),
+    Bad("bomb", ".zip", lambda: _patched(24, b"\xfe\xff\xff\xff")),
+    Bad("larger-than-said", ".zip", lambda: _patched(24, b"\x64\x00\x00\x00")),
+    Bad("entry-beyond-the-end", ".zip", lambda: _patched(42, b"\xff\xff\xff\x7f")),
+    Bad("endless-name", ".zip", lambda: _patched(28, b"\xff\xff")),
+    Bad("endless-table", ".zip", lambda: _end(12, b"\xff\xff\xff\x7f")),
+    Bad("table-beyond-the-end", ".zip", lambda: _end(16, b"\xff\xff\xff\x7f")),
+]
+
+
+# Tables of pictures and labels
+
+
+def _table(*lines: str) -> bytes:
+    return "\n".join(lines or ("path,label", *(f"{n}.png,{'ab'[n % 2]}" for n in range(8)))).encode()
+
+
+TABLES = [
+    *_common(".csv"),
+    *_cut("cut", ".csv", _table, (0.05, 0.15)),
+    Bad("only-a-header", ".csv", lambda: _table("path,label")),
+    Bad("other-columns", ".csv", lambda: _table("file,class", "0.png,a", "1.png,b")),
+    Bad("columns-twice", ".csv", lambda: _table("path,label,label", "0.png,a,b")),
+    Bad("both-kinds", ".csv", lambda: _table("path,label,labels", "0.png,a,b")),
+    Bad("fewer-cells", ".csv", lambda: _table("path,label", "0.png,a", "1.png")),
+    Bad("more-cells", ".csv", lambda: _table("path,label", "0.png,a,b,c", "1.png,b")),
+    Bad("open-quote", ".csv", lambda: _table("path,label", '"0.png,a', "1.png,b")),
+    Bad("endless-cell", ".csv", lambda: _table("path,label", "0.png," + "a" * 500_000, "1.png,b")),
+    Bad("endless-line", ".csv", lambda: _table("path,label", "0.png" + ",a" * 500_000)),
+    Bad("long-name", ".csv", lambda: _table("path,label", "x" * 50_000 + ".png,a", "1.png,b")),
+    Bad("null-byte", ".csv", lambda: _table("path,label", "0\0.png,a", "1.png,b")),
+    Bad("utf-16", ".csv", lambda: _table().decode().encode("utf-16")),
+    Bad("latin-1", ".csv", lambda: "path,label\n0.png,\xe9".encode("latin-1")),
+    Bad("parent", ".csv", lambda: _table("path,label", "../../../etc/passwd.png,a", "1.png,b")),
+    Bad("parent-windows", ".csv", lambda: _table("path,label", "..\\..\\owned.png,a", "1.png,b")),
+    Bad("absolute", ".csv", lambda: _table("path,label", "/etc/passwd.png,a", "1.png,b")),
+    Bad("folder", ".csv", lambda: _table("path,label", ".,a", "1.png,b")),
+    Bad("no-such-picture", ".csv", lambda: _table("path,label", *(f"{n + 90}.png,{'ab'[n % 2]}" for n in range(8)))),
+    Bad("no-label", ".csv", lambda: _table("path,label", "0.png,", "1.png,b")),
+    Bad("one-class", ".csv", lambda: _table("path,label", "0.png,a", "1.png,a")),
+    Bad("twice", ".csv", lambda: _table("path,label", "0.png,a", "0.png,b")),
+    Bad("unknown-split", ".csv", lambda: _table("path,label,split", "0.png,a,here", "1.png,b,val")),
+    Bad("negative-weight", ".csv", lambda: _table("path,label,weight", "0.png,a,-1", "1.png,b,1")),
+    Bad("infinite-weight", ".csv", lambda: _table("path,label,weight", "0.png,a,inf", "1.png,b,1")),
+    Bad("formula-as-weight", ".csv", lambda: _table("path,label,weight", "0.png,a,=cmd|' /C calc'!A0", "1.png,b,1")),
+    Bad(
+        "weights-of-nothing",
+        ".csv",
+        lambda: _table("path,label,weight", *(f"{n}.png,{'ab'[n % 2]},0" for n in range(8))),
+    ),
 ]
 
 

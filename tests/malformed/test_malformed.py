@@ -11,10 +11,12 @@ import pytest
 from resvision.backbones import create_backbone
 from resvision.cli import main
 from resvision.cli.messages import explain
+from resvision.data import ImageCSV, ImageFolder
+from resvision.data.classification import ClassificationDataset
 from resvision.data.errors import DataError
 from resvision.data.reading import image_size, read_image, read_mask
 from tests.data.box_folders import write_coco_set, write_voc_set, write_yolo_set
-from tests.malformed.corpus import ANNOTATIONS, CHECKPOINTS, CONFIGS, PICTURES, WEIGHTS, Bad
+from tests.malformed.corpus import ANNOTATIONS, ARCHIVES, CHECKPOINTS, CONFIGS, PICTURES, TABLES, WEIGHTS, Bad
 
 #: A file of a few kilobytes that computes for longer than this, the imports included, hangs.
 SECONDS = 30
@@ -58,7 +60,8 @@ def _refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_corpus__holds_a_hundred_inputs() -> None:
-    assert len(PICTURES) + len(CHECKPOINTS) + len(WEIGHTS) + len(ANNOTATIONS) + len(CONFIGS) >= 150
+    corpora: list[list[Any]] = [PICTURES, CHECKPOINTS, WEIGHTS, ARCHIVES, TABLES, ANNOTATIONS, CONFIGS]
+    assert sum(map(len, corpora)) >= 200
 
 
 @pytest.mark.parametrize("bad", PICTURES, ids=_name)
@@ -93,6 +96,40 @@ def test_weights__are_refused_in_one_line(bad: Bad) -> None:
     assert explanation.exit_code == 2
     assert len(explanation.text.splitlines()) <= 8, explanation.text  # of another network, a line for each stage
     assert str(path) in explanation.text
+
+
+def _read_all(data: ImageFolder | ImageCSV) -> None:
+    """Read every picture that training and validation would read."""
+    data.setup("fit")
+    for split in ("train", "val"):
+        dataset = data.dataset(split)
+        assert isinstance(dataset, ClassificationDataset)
+        for index in range(len(dataset)):
+            dataset.source.read(index)
+
+
+@pytest.mark.parametrize("bad", ARCHIVES, ids=_name)
+def test_archive__is_refused_in_one_line(bad: Bad) -> None:
+    Path("set").mkdir()
+    path = _put(bad, "set/train")
+    with pytest.raises(DataError) as caught:
+        _read_all(ImageFolder("set", image_size=16))
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 1000
+    assert [found.name for found in Path("set").rglob("*")] == ["train.zip"]
+
+
+@pytest.mark.parametrize("bad", TABLES, ids=_name)
+def test_table__is_refused_in_one_line(bad: Bad) -> None:
+    Path("set").mkdir()
+    for number in range(8):
+        Path(f"set/{number}.png").touch()  # only whether they are there
+    path = _put(bad, "set/labels")
+    with pytest.raises(DataError) as caught:
+        _read_all(ImageCSV("set", image_size=16))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize(("form", "place", "bad"), ANNOTATIONS, ids=_name)

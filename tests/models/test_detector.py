@@ -43,8 +43,8 @@ def _fcos(model: Detector, num_classes: int) -> FCOS:
         image_mean=list(statistics.mean),
         image_std=list(statistics.std),
         anchor_generator=anchors,
-        score_thresh=model.score_threshold,
-        nms_thresh=model.nms_threshold,
+        score_thresh=model.rules.score_threshold,
+        nms_thresh=model.rules.nms_threshold,
         topk_candidates=3000,
     )
     head, ours = theirs.head, model.head

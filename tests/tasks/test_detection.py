@@ -8,14 +8,12 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from torch import Tensor
 from torch.optim import AdamW
 from torchmetrics.detection import MeanAveragePrecision
 from torchvision.ops import box_iou
 
-from resvision.batch import DetectionBatch
 from resvision.data import Shapes
-from resvision.models import Detection, Detector, TorchvisionDetector
+from resvision.models import Detector, TorchvisionDetector
 from resvision.tasks import DetectionTask, WarmupCosine
 
 NAMES = ["circle", "square", "triangle", "star"]
@@ -43,49 +41,6 @@ def _trainer(folder: Path, **arguments: Any) -> Trainer:
         "default_root_dir": folder,
     }
     return Trainer(**(defaults | arguments))
-
-
-class Given(torch.nn.Module):
-    """Finds given boxes, in pixels of the resized pictures."""
-
-    def __init__(self, found: list[Detection]) -> None:
-        super().__init__()
-        self.found = found
-
-    def forward(self, images: Tensor, targets: Any = None, *, sizes: Tensor | None = None) -> list[Detection]:
-        return self.found
-
-
-def _batch() -> DetectionBatch:
-    """One picture, half as large as the original in height and a third in width; one object and a crowd."""
-    return DetectionBatch(
-        image=torch.zeros(1, 3, 32, 64, dtype=torch.uint8),
-        boxes=[torch.tensor([[4.0, 4.0, 20.0, 20.0], [30.0, 4.0, 60.0, 28.0]])],
-        labels=[torch.tensor([1, 1])],
-        crowd=[torch.tensor([False, True])],
-        area=[torch.tensor([16.0 * 3 * 16 * 2, 30.0 * 3 * 24 * 2])],
-        size=torch.tensor([[30, 60]]),
-        original_size=torch.tensor([[60, 180]]),
-        index=torch.tensor([0]),
-    )
-
-
-def test_detection__scores_in_pixels_of_the_original_pictures() -> None:
-    task = _task()
-    # In the resized picture the overlap is 14 / 16; the original is stretched, and clipped at its border.
-    boxes = torch.tensor([[4.0, 4.0, 20.0, 18.0], [35.0, 5.0, 64.0, 32.0]])
-    given = Detection(boxes=boxes, scores=torch.tensor([0.9, 0.8]), labels=torch.tensor([1, 1]))
-    task.model = Given([given])  # type: ignore[assignment]
-    task.evaluate(_batch())
-    scores = task.scores()
-    assert scores["map_50"] == pytest.approx(1.0)
-    assert scores["map"] == pytest.approx(0.8)  # found at overlaps up to 0.85, 8 of 10
-    assert scores["map_medium"] == pytest.approx(0.8)  # 1536 pixels of the original; 256 of the resized are small
-    assert math.isnan(scores["map_small"])
-    assert task.average_precision.found[0][1, 2:6].tolist() == [105, 10, 75, 50]  # x, y, width, height
-    assert scores["ap/square"] == pytest.approx(0.8)
-    assert math.isnan(scores["ap/circle"])
-    assert task.report().splitlines()[2].split() == ["square", "0.800", "1.000", "1", "1"]
 
 
 def test_detection__scores_equal_those_of_its_own_detections(tmp_path: Path) -> None:
