@@ -17,6 +17,7 @@ from resvision._version import __version__
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = {path.name for path in (ROOT / "configs").glob("*.yaml")}
+STUDIES = {f"study/{path.name}" for path in (ROOT / "configs" / "study").glob("*.yaml")}
 SHORT = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=4", "--trainer.limit_val_batches=2"]
 
 
@@ -53,7 +54,7 @@ def test_wheel__holds_the_package_its_types_and_its_configs_only(wheel: Path) ->
     assert "resvision/py.typed" in names
     assert f"{info}/licenses/LICENSE" in names
     assert {name for name in names if name.startswith("resvision/configs/")} == {
-        f"resvision/configs/{name}" for name in CONFIGS
+        f"resvision/configs/{name}" for name in CONFIGS | STUDIES
     }
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "resvision").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules

@@ -9,6 +9,7 @@ from resvision.backbones.family import Shortcut
 from resvision.backbones.registry import get_entry
 from resvision.backbones.stages import OutputStride
 from resvision.backbones.weights import load_weights
+from resvision.layers.activations import Activation
 from resvision.layers.norms import Norm
 from resvision.layers.stems import Stem
 
@@ -25,6 +26,8 @@ class BackboneOptions(TypedDict, total=False):
     shortcut: Shortcut | None
     drop_path: float
     zero_init_residual: bool
+    activation: Activation
+    recompute: bool
     out_features: Collection[str] | None
 
 

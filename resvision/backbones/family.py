@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ENTRIES", "Attention", "Block", "ResNetLayout", "Shortcut"]
 
 Block = Literal["basic", "bottleneck", "plain"]
-Shortcut = Literal["projection", "average", "zero_pad"]
+Shortcut = Literal["projection", "projections", "average", "zero_pad"]
 Attention = Literal["none", "se", "se_rs", "eca"]
 
 
@@ -30,7 +30,7 @@ class ResNetLayout:
         channels: Width per stage, before the block's expansion; the stem is as wide as the first stage.
         stem: The first convolutions; see `resvision.layers.stems`.
         pool: What halves the stem's map.
-        shortcut: Shortcut of blocks that change the size.
+        shortcut: Shortcut of blocks that change the size; `projections` has one on every other block too.
         groups: Groups of the 3x3 convolution of a bottleneck.
         width_per_group: Width of that convolution, per group and 64 channels of the stage.
         attention: Channel attention at the end of each branch; `se_rs` squeezes to a quarter, not a sixteenth.
@@ -102,6 +102,10 @@ PLAIN = {f"plain{depth}": _plain(TABLE_1[f"resnet{depth}"]) for depth in (18, 34
 
 # He et al. 2015, table 6.
 CIFAR = {f"cifar_resnet{depth}": _cifar((depth - 2) // 6) for depth in (20, 32, 44, 56, 110, 164, 1202)}
+# The units of He et al. 2016 in nets for 32x32 pictures; shortcuts that change the size are projections.
+CIFAR_PRE_ACTIVATION = {
+    f"cifar_preresnet{depth}": replace(CIFAR[f"cifar_resnet{depth}"], shortcut="projection") for depth in (20, 56, 110)
+}
 CIFAR_PLAIN = {f"cifar_plain{depth}": _plain(CIFAR[f"cifar_resnet{depth}"]) for depth in (20, 32, 44, 56)}
 
 
@@ -139,6 +143,10 @@ ENTRIES = (
     ),
     *_entries({"resnet50_gn": replace(R50, norm="group")}, "arXiv:1803.08494", references=TIMM),
     *_entries(PLAIN | CIFAR | CIFAR_PLAIN, HE_2015),
+    *(
+        BackboneEntry(name, "resvision.backbones.resnetv2:ResNetV2", layout, paper="arXiv:1603.05027")
+        for name, layout in CIFAR_PRE_ACTIVATION.items()
+    ),
     BackboneEntry(
         "resnetv2_50",
         "resvision.backbones.resnetv2:ResNetV2",

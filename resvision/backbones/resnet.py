@@ -17,17 +17,20 @@ A shortcut is the identity, or a strided 1x1 convolution where the size changes 
 bottleneck is on its 3x3 convolution, as in torchvision and timm, not on its first 1x1 as in the paper.
 """
 
+import math
 from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from typing import final, get_args
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint_sequential
 
 from resvision.backbones.base import Backbone, check_features
 from resvision.backbones.family import ResNetLayout, Shortcut
 from resvision.backbones.stages import OutputStride, StagePlan, plan_stages
 from resvision.features import FeatureSpec
+from resvision.layers.activations import Activation, ActivationFactory, activation_factory
 from resvision.layers.attention import EfficientChannelAttention, SqueezeExcitation
 from resvision.layers.choices import check_choice
 from resvision.layers.initialization import initialize_convolutions
@@ -53,11 +56,15 @@ class ResNet(Backbone):
         stem: Another stem than the layout's; `cifar` keeps the size of small pictures.
         norm: Other norms than the layout's.
         shortcut: Other shortcuts than the layout's where the size changes: `zero_pad` is option A of the paper,
-            `projection` option B.
+            `projection` option B; `projections`, on every block, is option C.
         drop_path: Share of samples for which the last block's branch is dropped while training; it grows
             linearly from 0 at the first block.
         zero_init_residual: Begin with branches that add nothing: the last norm of each has weight 0 (Goyal
-            et al. 2017, arXiv:1706.02677, section 5.1).
+            et al. 2017, arXiv:1706.02677, section 5.1), or the last convolution if there are no norms.
+        activation: What follows the norms and the sums.
+        recompute: Keep few maps for the backward pass and compute the others once more (Chen et al. 2016,
+            arXiv:1604.06174): a third more time, and memory that grows with the root of the depth. Batch norms take
+            each batch into their running statistics twice.
         out_features: Features to return; stages that none of them needs are not built. All by default.
 
     Raises:
@@ -75,6 +82,8 @@ class ResNet(Backbone):
         shortcut: Shortcut | None = None,
         drop_path: float = 0.0,
         zero_init_residual: bool = True,
+        activation: Activation = "relu",
+        recompute: bool = False,
         out_features: Collection[str] | None = None,
     ) -> None:
         super().__init__(in_channels)
@@ -83,7 +92,7 @@ class ResNet(Backbone):
         if layout.block == "plain" and (drop_path or shortcut):
             raise ValueError(f"a plain network has no shortcuts; got shortcut={shortcut!r}, drop_path={drop_path}")
         layout = _with_options(layout, stem=stem, norm=norm, shortcut=shortcut)
-        style = _style(layout)
+        style = _style(layout, activation_factory(activation))
         channels, stride = layout.channels[0], stem_stride(layout.stem)
         inner = stride if layout.pool == "none" else stride * 2
         stages = tuple(plan_stages(layout, stride=inner, output_stride=output_stride, drop_path=drop_path))
@@ -92,7 +101,7 @@ class ResNet(Backbone):
         self.conv1 = stem_convolution(layout.stem, in_channels, channels, norm=style.norm)
         self.input_convolutions = ("conv1" if isinstance(self.conv1, nn.Conv2d) else "conv1.0",)
         self.bn1 = style.norm(channels)
-        self.act1 = nn.ReLU(inplace=True)
+        self.act1 = style.activation()
         specs = {"stem": FeatureSpec(channels, stride)}
         if wanted != ("stem",):
             self.maxpool = stem_pool(layout.pool, channels, norm=style.norm, antialias=layout.antialias)
@@ -105,6 +114,7 @@ class ResNet(Backbone):
         self.stage_parameters = {"stem": ("conv1.", "bn1.")}
         self.stage_parameters |= {stage.feature: (f"layer{stage.number}.",) for stage in stages}
         self.stage_parameters["stage1"] += ("maxpool.",)  # in table 1, too, the pool is part of conv2_x
+        self.recompute = recompute
         self._built = tuple((stage.feature, f"layer{stage.number}") for stage in stages if stage.feature in specs)
         initialize_convolutions(self)
         if zero_init_residual:
@@ -120,7 +130,13 @@ class ResNet(Backbone):
         if self._built:
             x = self.maxpool(x)
         for name, module in self._built:
-            x = getattr(self, module)(x)
+            stage = getattr(self, module)
+            if self.recompute and self.training:
+                # As many parts as each has blocks, which is where the least is kept.
+                parts = round(math.sqrt(len(stage)))
+                x = checkpoint_sequential(stage, parts, x, use_reentrant=False)  # type: ignore[no-untyped-call]
+            else:
+                x = stage(x)
             if name in self.feature_specs:
                 features[name] = x
         return features
@@ -140,7 +156,7 @@ def _with_options(
     )
 
 
-def _style(layout: ResNetLayout) -> BlockStyle:
+def _style(layout: ResNetLayout, activation: ActivationFactory) -> BlockStyle:
     attentions = {
         "none": None,
         "se": SqueezeExcitation,
@@ -153,6 +169,7 @@ def _style(layout: ResNetLayout) -> BlockStyle:
         width_per_group=layout.width_per_group,
         attention=attentions[layout.attention],
         antialias=layout.antialias,
+        activation=activation,
     )
 
 
@@ -162,14 +179,21 @@ def _build_stage(layout: ResNetLayout, stage: StagePlan, style: BlockStyle) -> n
     in_channels, step, dilation = stage.in_channels, stage.step, stage.dilation
     for rate in stage.drop_path:
         if layout.block == "plain":
-            block: nn.Module = PlainBlock(in_channels, stage.width, stride=step, dilation=dilation, norm=style.norm)
+            block: nn.Module = PlainBlock(
+                in_channels,
+                stage.width,
+                stride=step,
+                dilation=dilation,
+                norm=style.norm,
+                activation=style.activation,
+            )
         else:
             block = _RESIDUAL[layout.block](
                 in_channels,
                 stage.width,
                 stride=step,
                 dilation=dilation,
-                shortcut=None if blocks else _shortcut(layout, stage, style.norm),
+                shortcut=_shortcut(layout, stage, style.norm, is_first=not blocks),
                 drop_path=rate,
                 style=style,
             )
@@ -178,10 +202,13 @@ def _build_stage(layout: ResNetLayout, stage: StagePlan, style: BlockStyle) -> n
     return nn.Sequential(*blocks)
 
 
-def _shortcut(layout: ResNetLayout, stage: StagePlan, norm: NormFactory) -> nn.Module | None:
-    """Build the shortcut of the first block of a stage, where the identity does not fit."""
-    sizes = stage.in_channels, stage.out_channels
-    if stage.step == 1 and stage.in_channels == stage.out_channels:
+def _shortcut(layout: ResNetLayout, stage: StagePlan, norm: NormFactory, *, is_first: bool) -> nn.Module | None:
+    """Build the shortcut of a block, where the identity does not fit or is not wanted."""
+    sizes = stage.in_channels if is_first else stage.out_channels, stage.out_channels
+    step = stage.step if is_first else 1
+    if layout.shortcut == "projections":
+        return projection_shortcut(*sizes, stride=step, norm=norm)
+    if step == 1 and sizes[0] == sizes[1]:
         return None
     if layout.shortcut == "zero_pad":
         return ZeroPadShortcut(*sizes, stride=stage.step)
@@ -193,6 +220,9 @@ def _shortcut(layout: ResNetLayout, stage: StagePlan, norm: NormFactory) -> nn.M
 def _zero_last_norms(stage: nn.Module) -> None:
     for block in stage.children():
         if isinstance(block, BasicBlock | Bottleneck):
-            weight = block.last_norm.weight
+            last = block.last_norm
+            if isinstance(last, nn.Identity):
+                last = block.conv3 if isinstance(block, Bottleneck) else block.conv2
+            weight = last.weight
             if isinstance(weight, nn.Parameter):  # a frozen norm could never leave the zero again
                 nn.init.zeros_(weight)

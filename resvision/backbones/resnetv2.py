@@ -12,7 +12,8 @@ from resvision.features import FeatureSpec
 from resvision.layers.choices import check_choice
 from resvision.layers.initialization import initialize_convolutions
 from resvision.layers.norms import Norm, NormFactory, norm_factory
-from resvision.layers.preactivation import PreActBottleneck
+from resvision.layers.preactivation import PreActBasicBlock, PreActBottleneck
+from resvision.layers.stems import StemPool, stem_convolution, stem_pool, stem_stride
 
 __all__ = ["ResNetV2"]
 
@@ -25,7 +26,7 @@ class ResNetV2(Backbone):
     the network's final norm and rectifier follow.
 
     Args:
-        layout: Depths and widths; the blocks are pre-activation bottlenecks under a 7x7 stem.
+        layout: Depths, widths, stem and block, which is a pre-activation one here; blocks that change the size project.
         in_channels: Channels of the pictures.
         output_stride: Largest stride; the stages beyond it dilate their 3x3 convolutions instead.
         norm: Other norms than the layout's.
@@ -52,19 +53,23 @@ class ResNetV2(Backbone):
         super().__init__(in_channels)
         check_choice("output_stride", output_stride, get_args(OutputStride))
         norms = norm_factory(norm or layout.norm)
-        stages = tuple(plan_stages(layout, stride=4, output_stride=output_stride, drop_path=drop_path))
+        stride = stem_stride(layout.stem)
+        inner = stride if layout.stem == "cifar" else stride * 2
+        stages = tuple(plan_stages(layout, stride=inner, output_stride=output_stride, drop_path=drop_path))
         wanted = check_features(out_features, ("stem", *(stage.feature for stage in stages)))
 
         self.stem = nn.Sequential()
-        self.stem.add_module("conv", nn.Conv2d(in_channels, layout.channels[0], 7, 2, padding=3, bias=False))
+        convolution = stem_convolution(layout.stem, in_channels, layout.channels[0], norm=norms)
+        self.stem.add_module("conv", convolution)
         self.input_convolutions = ("stem.conv",)
-        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
+        pool: StemPool = "none" if layout.stem == "cifar" else layout.pool
+        self.pool = stem_pool(pool, layout.channels[0], norm=norms, antialias=False)
         self.stages = nn.ModuleList()
-        specs = {"stem": FeatureSpec(layout.channels[0], 2)}
+        specs = {"stem": FeatureSpec(layout.channels[0], stride)}
         for stage in stages:
             if wanted[-1] in specs:
                 break
-            self.stages.append(_build_stage(stage, norms))
+            self.stages.append(_build_stage(layout, stage, norms))
             specs[stage.feature] = FeatureSpec(stage.out_channels, stage.stride)
         deepest = stages[-1]
         self.norm = norms(deepest.out_channels) if wanted[-1] == deepest.feature else None
@@ -76,8 +81,9 @@ class ResNetV2(Backbone):
         initialize_convolutions(self)
         if zero_init_residual:
             for block in self.modules():
-                if isinstance(block, PreActBottleneck):
-                    nn.init.zeros_(block.conv3.weight)
+                if isinstance(block, PreActBottleneck | PreActBasicBlock):
+                    last = block.conv3 if isinstance(block, PreActBottleneck) else block.conv2
+                    nn.init.zeros_(last.weight)
 
     def compute_features(self, images: Tensor) -> dict[str, Tensor]:
         """Run the stem and the stages, and keep the maps that are wanted."""
@@ -93,12 +99,17 @@ class ResNetV2(Backbone):
         return {name: features[name] for name in self.feature_specs}
 
 
-def _build_stage(stage: StagePlan, norm: NormFactory) -> nn.Sequential:
+def _build_stage(layout: ResNetLayout, stage: StagePlan, norm: NormFactory) -> nn.Sequential:
     """Build the blocks of a stage; only the first one strides."""
     blocks = nn.Sequential()
     in_channels, step, dilation = stage.in_channels, stage.step, stage.dilation[0]
     for rate in stage.drop_path:
-        block = PreActBottleneck(in_channels, stage.width, stride=step, dilation=dilation, drop_path=rate, norm=norm)
+        if layout.block == "bottleneck":
+            block: nn.Module = PreActBottleneck(
+                in_channels, stage.width, stride=step, dilation=dilation, drop_path=rate, norm=norm
+            )
+        else:  # of small pictures, whose stride is never too large
+            block = PreActBasicBlock(in_channels, stage.width, stride=step, drop_path=rate, norm=norm)
         blocks.append(block)
         in_channels, step, dilation = stage.out_channels, 1, stage.dilation[1]
     named = nn.Sequential()

@@ -7,6 +7,7 @@ from resvision.callbacks.end_together import EndTogether, LostProcessError, lost
 from resvision.callbacks.exact_resume import ExactResume
 from resvision.callbacks.finetuning_table import FineTuningTable
 from resvision.callbacks.finite_loss import FiniteLoss, NonFiniteLossError
+from resvision.callbacks.gradient_flow import GradientFlow
 from resvision.callbacks.learning_rate_range import LearningRateRange
 from resvision.callbacks.pictures import Pictures
 from resvision.callbacks.progress import Progress
@@ -21,6 +22,7 @@ __all__ = [
     "ExactResume",
     "FineTuningTable",
     "FiniteLoss",
+    "GradientFlow",
     "LearningRateRange",
     "LostProcessError",
     "NonFiniteLossError",

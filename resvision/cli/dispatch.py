@@ -28,6 +28,7 @@ _VERBS: Final = {
     "convert": _Verb("resvision.cli.convert", "turn boxes of COCO, VOC or YOLO into another of these formats"),
     "pack": _Verb("resvision.cli.pack", "put labelled pictures into shards, for an object store"),
     "replay": _Verb("resvision.cli.replay", "look into the batch at which a run's loss became no number"),
+    "study": _Verb("resvision.cli.study", "train several configs over seeds, with one figure and one table"),
     "backbones": _Verb("resvision.cli.backbones", "list, show and export backbones"),
     "configs": _Verb("resvision.cli.shipped", "list the configs that come with resvision"),
 }

@@ -36,6 +36,8 @@ class ImageFolder(ClassificationDataModule):
         val_fraction: Part of each class that is held out for validation where there is no such folder, in 0..1;
             always the same pictures, whatever the `seed`.
         test_fraction: Part of each class that is held out for the test where there is no such folder; 0 has no test.
+        train_pictures: Pictures of each class to train on, at most; always the same ones, and those of a smaller number
+            are among those of a larger. None takes all.
         in_channels: 3 for RGB, 1 for grey.
         augmentation: A named strength, a list of albumentations' transforms, or `CropAndFlip` on the device.
         on_bad_image: `error` stops at a picture that cannot be read. `skip` reads all pictures once before training,
@@ -56,6 +58,7 @@ class ImageFolder(ClassificationDataModule):
         image_size: int = 224,
         val_fraction: float = 0.2,
         test_fraction: float = 0.0,
+        train_pictures: int | None = None,
         in_channels: Literal[1, 3] = 3,
         augmentation: Augmentation | CropAndFlip = "light",
         on_bad_image: OnBadImage = "error",
@@ -82,6 +85,9 @@ class ImageFolder(ClassificationDataModule):
         check_fractions(val_fraction, test_fraction)
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
+        if train_pictures is not None and train_pictures < 1:
+            raise ValueError(f"train_pictures is {train_pictures}; use null for all, or at least 1")
+        self.train_pictures = train_pictures
 
     def source(self, split: Split) -> FileSource:
         """List the pictures of one split."""
@@ -114,7 +120,9 @@ class ImageFolder(ClassificationDataModule):
                     f"{' and '.join(f'{len(keys)} for {part}' for part, keys in parts.items() if keys)}; "
                     "add pictures, or take the folder out"
                 )
-            pictures += [(files[key], label) for key in sorted(parts[split])]
+            # In the order in which they were divided, which is not that of their names.
+            kept = parts[split][: self.train_pictures] if split == "train" else parts[split]
+            pictures += [(files[key], label) for key in sorted(kept)]
         return pictures
 
 

@@ -1,5 +1,6 @@
 """Layers: convolution units, residual blocks, stems, norms, attention, and the input's normalisation."""
 
+from resvision.layers.activations import Activation, ActivationFactory, activation_factory
 from resvision.layers.attention import EfficientChannelAttention, SqueezeExcitation
 from resvision.layers.blur import BlurPool2d
 from resvision.layers.choices import check_choice
@@ -15,6 +16,8 @@ from resvision.layers.stems import Stem, StemPool, stem_convolution, stem_pool, 
 
 __all__ = [
     "IMAGENET",
+    "Activation",
+    "ActivationFactory",
     "BasicBlock",
     "BlockStyle",
     "BlurPool2d",
@@ -32,6 +35,7 @@ __all__ = [
     "Stem",
     "StemPool",
     "ZeroPadShortcut",
+    "activation_factory",
     "average_shortcut",
     "check_choice",
     "drop_path_rates",

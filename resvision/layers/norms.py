@@ -12,7 +12,7 @@ from resvision.layers.choices import check_choice
 
 __all__ = ["FrozenBatchNorm2d", "Norm", "NormFactory", "norm_factory"]
 
-Norm = Literal["batch", "group", "frozen", "sync"]
+Norm = Literal["batch", "group", "frozen", "sync", "none"]
 NormFactory = Callable[[int], nn.Module]
 
 
@@ -55,12 +55,16 @@ def _group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(32, channels), channels)
 
 
+def _no_norm(channels: int) -> nn.Identity:
+    return nn.Identity()
+
+
 def norm_factory(norm: Norm) -> NormFactory:
     """Return what builds a normalisation layer from a number of channels.
 
     Args:
-        norm: `batch`; `group`, 32 groups (Wu, He 2018); `frozen`, batch norm with fixed statistics; or
-            `sync`, batch norm over all devices.
+        norm: `batch`; `group`, 32 groups (Wu, He 2018); `frozen`, batch norm with fixed statistics;
+            `sync`, batch norm over all devices; or `none`, which leaves the network without any biases too.
 
     Raises:
         ValueError: `norm` is none of these.
@@ -71,5 +75,6 @@ def norm_factory(norm: Norm) -> NormFactory:
         "group": _group_norm,
         "frozen": FrozenBatchNorm2d,
         "sync": nn.SyncBatchNorm,
+        "none": _no_norm,
     }
     return factories[norm]

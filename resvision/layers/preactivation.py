@@ -18,6 +18,11 @@ def _projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequenti
     return projection
 
 
+def _rectifier(norm: nn.Module) -> nn.ReLU:
+    """Build a rectifier that may overwrite what the norm gives; without a norm that is the block's own input."""
+    return nn.ReLU(inplace=not isinstance(norm, nn.Identity))
+
+
 @final
 class PreActBasicBlock(nn.Module):
     """Two 3x3 convolutions: (N, in_channels, H, W) to (N, channels, H / stride, W / stride).
@@ -26,10 +31,15 @@ class PreActBasicBlock(nn.Module):
         in_channels: Channels of the input.
         channels: Channels of both convolutions.
         stride: Stride of the first one.
+        drop_path: Share of samples whose branch is dropped while training.
         norm: Builds a normalisation layer from a number of channels.
     """
 
-    def __init__(self, in_channels: int, channels: int, *, stride: int = 1, norm: NormFactory) -> None:
+    expansion: ClassVar[int] = 1
+
+    def __init__(
+        self, in_channels: int, channels: int, *, stride: int = 1, drop_path: float = 0.0, norm: NormFactory
+    ) -> None:
         super().__init__()
         fits = stride == 1 and in_channels == channels
         self.downsample = None if fits else _projection(in_channels, channels, stride)
@@ -37,13 +47,16 @@ class PreActBasicBlock(nn.Module):
         self.conv1 = conv3x3(in_channels, channels, stride=stride, dilation=1)
         self.norm2 = norm(channels)
         self.conv2 = conv3x3(channels, channels, stride=1, dilation=1)
-        self.act = nn.ReLU(inplace=True)
+        self.act = _rectifier(self.norm1)
+        self.drop_path = DropPath(drop_path) if drop_path else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the branch to the shortcut; nothing follows the sum."""
         activated = self.act(self.norm1(x))
         shortcut = x if self.downsample is None else self.downsample(activated)
         result: Tensor = self.conv2(self.act(self.norm2(self.conv1(activated))))
+        if self.drop_path is not None:
+            result = self.drop_path(result)
         return result + shortcut
 
 
@@ -82,7 +95,7 @@ class PreActBottleneck(nn.Module):
         self.conv2 = conv3x3(channels, channels, stride=stride, dilation=dilation)
         self.norm3 = norm(channels)
         self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
-        self.act = nn.ReLU(inplace=True)
+        self.act = _rectifier(self.norm1)
         self.drop_path = DropPath(drop_path) if drop_path else None
 
     def forward(self, x: Tensor) -> Tensor:

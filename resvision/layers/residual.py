@@ -10,6 +10,7 @@ from typing import ClassVar, final
 
 from torch import Tensor, nn
 
+from resvision.layers.activations import ActivationFactory, rectifier
 from resvision.layers.blur import BlurPool2d
 from resvision.layers.drop_path import DropPath
 from resvision.layers.norms import NormFactory
@@ -28,6 +29,7 @@ class BlockStyle:
             stage.
         attention: Builds the channel attention at the end of the branch from a number of channels.
         antialias: Let the strided convolution run at stride 1 and subsample by a blur.
+        activation: Builds the activations, in the branch and after the sum.
     """
 
     norm: NormFactory = nn.BatchNorm2d
@@ -35,6 +37,7 @@ class BlockStyle:
     width_per_group: int = 64
     attention: Callable[[int], nn.Module] | None = None
     antialias: bool = False
+    activation: ActivationFactory = rectifier
 
     def subsampling(self, channels: int, stride: int, dilation: tuple[int, int]) -> BlurPool2d | None:
         """Return the blur that takes over the stride of a block's 3x3 convolution, if there is one.
@@ -83,14 +86,14 @@ class BasicBlock(nn.Module):
         blur = style.subsampling(channels, stride, dilation)
         self.conv1 = conv3x3(in_channels, channels, stride=1 if blur else stride, dilation=dilation[0])
         self.bn1 = style.norm(channels)
-        self.act1 = nn.ReLU(inplace=True)
+        self.act1 = style.activation()
         self.aa = blur
         self.conv2 = conv3x3(channels, channels, stride=1, dilation=dilation[1])
         self.bn2 = style.norm(channels)
         self.se = style.attention(channels) if style.attention else None
         self.drop_path = DropPath(drop_path) if drop_path else None
         self.downsample = shortcut
-        self.act2 = nn.ReLU(inplace=True)
+        self.act2 = style.activation()
 
     @property
     def last_norm(self) -> nn.Module:
@@ -150,17 +153,17 @@ class Bottleneck(nn.Module):
         blur = style.subsampling(width, stride, dilation)
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = style.norm(width)
-        self.act1 = nn.ReLU(inplace=True)
+        self.act1 = style.activation()
         self.conv2 = conv3x3(width, width, stride=1 if blur else stride, dilation=dilation[0], groups=style.groups)
         self.bn2 = style.norm(width)
-        self.act2 = nn.ReLU(inplace=True)
+        self.act2 = style.activation()
         self.aa = blur
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = style.norm(out_channels)
         self.se = style.attention(out_channels) if style.attention else None
         self.drop_path = DropPath(drop_path) if drop_path else None
         self.downsample = shortcut
-        self.act3 = nn.ReLU(inplace=True)
+        self.act3 = style.activation()
 
     @property
     def last_norm(self) -> nn.Module:
@@ -195,6 +198,7 @@ class PlainBlock(nn.Module):
         stride: Stride of the first one.
         dilation: Of the first convolution and of the second.
         norm: Builds a normalisation layer from a number of channels.
+        activation: Builds the activation after each convolution.
     """
 
     expansion: ClassVar[int] = 1
@@ -207,17 +211,18 @@ class PlainBlock(nn.Module):
         stride: int = 1,
         dilation: tuple[int, int] = (1, 1),
         norm: NormFactory = nn.BatchNorm2d,
+        activation: ActivationFactory = rectifier,
     ) -> None:
         super().__init__()
         self.conv1 = conv3x3(in_channels, channels, stride=stride, dilation=dilation[0])
         self.bn1 = norm(channels)
-        self.act1 = nn.ReLU(inplace=True)
+        self.act1 = activation()
         self.conv2 = conv3x3(channels, channels, stride=1, dilation=dilation[1])
         self.bn2 = norm(channels)
-        self.act2 = nn.ReLU(inplace=True)
+        self.act2 = activation()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the two convolutions, each with its norm and rectifier."""
+        """Apply the two convolutions, each with its norm and activation."""
         out = self.act1(self.bn1(self.conv1(x)))
         result: Tensor = self.act2(self.bn2(self.conv2(out)))
         return result

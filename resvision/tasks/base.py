@@ -30,8 +30,8 @@ class VisionTask(LightningModule, ABC):
 
     A task says how a batch becomes a loss (`training_loss`) and how an evaluation is counted
     (`reset_evaluation`, `evaluate`, `scores`); this class does the rest. Nothing in a step waits for the
-    device: the training loss is summed there, and logged every `trainer.log_every_n_steps` steps as the
-    mean since it was last logged.
+    device: the training loss, and what a task notes beside it, is summed there, and logged every
+    `trainer.log_every_n_steps` steps as the mean since it was last logged.
 
     A task's constructor takes plain data, `backbone`, `weights` and `in_channels` among it, and calls
     `self.save_hyperparameters(ignore=["optimizer", "scheduler"])`, so that its checkpoints load with
@@ -76,10 +76,10 @@ class VisionTask(LightningModule, ABC):
         self._scheduler = scheduler
         self._finetuning = None if finetune is None else FineTuning.of(finetune)
         self._is_restored = False
-        self._loss_sum: Tensor | float = 0.0
-        self._loss_count = 0
+        self._sums: dict[str, Tensor] = {}  # over the steps since they were last logged
+        self._summed_steps = 0
         self._logged_step = 0
-        self._resumed_loss: tuple[Tensor | float, int, int] | None = None
+        self._resumed_sums: tuple[dict[str, Tensor], int, int] | None = None
         # Settings of the optimiser and the schedule, and those of the run that is continued.
         self._said: dict[str, Any] = {"optimizer": [], "scheduler": {}}
         self._said_before: dict[str, Any] | None = None
@@ -119,9 +119,16 @@ class VisionTask(LightningModule, ABC):
         height, width = batch["image"].shape[-2:]
         self.image_size = (height, width)
         loss = self.training_loss(batch)
-        self._loss_sum = self._loss_sum + loss.detach()
-        self._loss_count += 1
+        self.note("loss", loss.detach())
+        self._summed_steps += 1
         return loss
+
+    def note(self, name: str, value: Tensor) -> None:
+        """Take a number of a training step, a scalar on the device, into the mean that is logged as `train/<name>`.
+
+        What is noted at one step is noted at each.
+        """
+        self._sums[name] = self._sums[name] + value if name in self._sums else value
 
     def require_weights(self) -> None:
         """Refuse to fine-tune from random numbers; what comes from a checkpoint has its weights from there.
@@ -139,10 +146,9 @@ class VisionTask(LightningModule, ABC):
 
     def on_train_start(self) -> None:
         """Begin a mean of the loss, or go on with a checkpoint's; freeze what is frozen in this epoch."""
-        resumed, self._resumed_loss = self._resumed_loss, None
-        self._loss_sum, self._loss_count, self._logged_step = resumed or (0.0, 0, self.trainer.global_step)
-        if isinstance(self._loss_sum, Tensor):
-            self._loss_sum = self._loss_sum.to(self.device)
+        resumed, self._resumed_sums = self._resumed_sums, None
+        sums, self._summed_steps, self._logged_step = resumed or ({}, 0, self.trainer.global_step)
+        self._sums = {name: value.to(self.device) for name, value in sums.items()}
         self._prepare_parts()
         before, self._said_before = self._said_before, None
         if before is not None:
@@ -171,15 +177,17 @@ class VisionTask(LightningModule, ABC):
         return FineTuner(self.model, self._finetuning).table(peaks)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Log the mean loss, at the steps at which Lightning hands values to the loggers."""
+        """Log the means over the last steps, at the steps at which Lightning hands values to the loggers."""
         step = self.trainer.global_step
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's logger connector
         # While gradients accumulate the step does not move.
         if step == self._logged_step or every == 0 or step % every:
             return
-        self.log_dict({"train/loss": self._loss_sum / self._loss_count}, prog_bar=True, sync_dist=True)
+        means = {f"train/{name}": value / self._summed_steps for name, value in self._sums.items()}
+        self.log("train/loss", means.pop("train/loss"), prog_bar=True, sync_dist=True)
+        self.log_dict(means, sync_dist=True)
         self._logged_step = step
-        self._loss_sum, self._loss_count = 0.0, 0
+        self._sums, self._summed_steps = {}, 0
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last evaluation; score what is saved."""
@@ -283,7 +291,7 @@ class VisionTask(LightningModule, ABC):
             "class_names": list(self.class_names),
             "image_size": None if self.image_size is None else list(self.image_size),
             "said": self._said,
-            "running_loss": (self._mean_of_processes(self._loss_sum), self._loss_count, self._logged_step),
+            "running_sums": (self._mean_of_processes(self._sums), self._summed_steps, self._logged_step),
             **self.description(),
         }
         settings = checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]
@@ -293,11 +301,12 @@ class VisionTask(LightningModule, ABC):
         for name in [name for name in settings if name not in asked and name[0] != "_"]:
             del settings[name]
 
-    def _mean_of_processes(self, value: Tensor | float) -> Tensor | float:
+    def _mean_of_processes(self, sums: dict[str, Tensor]) -> dict[str, Tensor]:
         # The checkpoint is that of the first process, and read by all.
-        if isinstance(value, Tensor) and self._trainer is not None and self.trainer.world_size > 1:
-            return self.trainer.strategy.reduce(value.clone(), reduce_op="mean")
-        return value
+        if self._trainer is None or self.trainer.world_size == 1:
+            return dict(sums)
+        reduce = self.trainer.strategy.reduce
+        return {name: reduce(value.clone(), reduce_op="mean") for name, value in sums.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take note of the checkpoint; refuse one of another task or of other classes.
@@ -319,5 +328,5 @@ class VisionTask(LightningModule, ABC):
         if said["image_size"] is not None:
             height, width = said["image_size"]
             self.image_size = (height, width)
-        if "running_loss" in said:
-            self._resumed_loss, self._said_before = said["running_loss"], said["said"]
+        if "running_sums" in said:
+            self._resumed_sums, self._said_before = said["running_sums"], said["said"]

@@ -24,7 +24,8 @@ class ClassificationTask(LabelTask):
 
     Logs, under `val/` and `test/`: `loss`, `accuracy`, with more than 5 classes `accuracy_top5`, the means over the
     classes `precision`, `recall` and `f1`, `calibration_error`, and with up to 30 classes `precision/<class>`,
-    `recall/<class>` and `f1/<class>`. What the split cannot say of a class is `nan` and no part of the means.
+    `recall/<class>` and `f1/<class>`. What the split cannot say of a class is `nan` and no part of the means. Under
+    `train/` stand the `loss` and, unless pictures are mixed, the `accuracy` on the pictures as they are augmented.
 
     A network is often more confident than right. While training, each validation finds the temperature by which to
     divide the logits (Guo et al. 2017, arXiv:1706.04599, section 4.2); it is in the checkpoint of these weights, and in

@@ -86,12 +86,13 @@ class LabelTask(VisionTask, ABC):
 
     def training_loss(self, batch: Any) -> Tensor:
         """Return the loss, with those of the auxiliary classifiers that there are."""
-        if not self.model.auxiliary:
-            return self.loss(self(batch["image"]), batch["label"])
-        logits, *auxiliary = self.model.all_logits(batch["image"])
-        total = self.loss(logits, batch["label"])
+        images, label = batch["image"], batch["label"]
+        logits, *auxiliary = self.model.all_logits(images) if self.model.auxiliary else [self(images)]
+        if label.ndim == 1:  # otherwise pictures are mixed, or have several labels
+            self.note("accuracy", (logits.detach().argmax(dim=1) == label).float().mean())
+        total = self.loss(logits, label)
         for other in auxiliary:
-            total = total + AUXILIARY_WEIGHT * self.loss(other, batch["label"])
+            total = total + AUXILIARY_WEIGHT * self.loss(other, label)
         return total
 
 

@@ -33,7 +33,8 @@ def test_cifar_resnet__has_the_parameters_of_table_6(depth: int, millions: float
 def test_cifar_resnet__has_as_many_layers_as_its_name_says(name: str) -> None:
     with torch.device("meta"):
         backbone = create_backbone(name)
-    convolutions = sum(isinstance(module, torch.nn.Conv2d) for module in backbone.modules())
+    named = backbone.named_modules()
+    convolutions = sum(isinstance(part, torch.nn.Conv2d) and "downsample" not in key for key, part in named)
     assert convolutions + 1 == int("".join(filter(str.isdigit, name)))
 
 
@@ -50,6 +51,72 @@ def test_cifar_resnet__shortcuts_of_option_a_pad_and_those_of_option_b_project()
     assert not shortcut[:, 24:].any()
     extra = sum(p.numel() for p in projected.parameters()) - sum(p.numel() for p in padded.parameters())
     assert extra == (16 * 32 + 2 * 32) + (32 * 64 + 2 * 64)
+
+
+def test_cifar_resnet__shortcuts_of_option_c_project_in_every_block() -> None:
+    some, every = (create_backbone("cifar_resnet20", shortcut=kind) for kind in ("projection", "projections"))
+    blocks = [block for block in every.modules() if isinstance(block, BasicBlock)]
+    assert len(blocks) == 9
+    for block in blocks:
+        assert isinstance(block.downsample, torch.nn.Sequential)
+    extra = sum(p.numel() for p in every.parameters()) - sum(p.numel() for p in some.parameters())
+    assert extra == 3 * (16 * 16 + 2 * 16) + 2 * (32 * 32 + 2 * 32) + 2 * (64 * 64 + 2 * 64)
+    # Where the additional projections are the identity, it is option B.
+    every.load_state_dict(some.state_dict(), strict=False)
+    for key, value in every.state_dict().items():
+        if key not in some.state_dict() and key.endswith("0.weight"):
+            torch.nn.init.dirac_(value)
+        elif key not in some.state_dict() and key.endswith("1.weight"):
+            value.fill_((1 + 1e-5) ** 0.5)  # the norm divides by the root of its variance, 1, and epsilon
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(every.eval()(images)["stage3"], some.eval()(images)["stage3"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet20", "cifar_preresnet20", "cifar_plain20", "resnet50"])
+def test_norm__of_none_is_nothing(name: str) -> None:
+    backbone = create_backbone(name, norm="none", zero_init_residual=False).double().train()
+    assert {parameter.ndim for parameter in backbone.parameters()} == {4}
+    images = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        features = backbone(images)
+        # Without norms and biases twice the picture is twice the map.
+        for key, value in backbone.eval()(2 * images).items():
+            torch.testing.assert_close(value, 2 * features[key], rtol=1e-10, atol=0)
+
+
+def test_norm__of_none_begins_as_its_shortcuts_by_the_last_convolutions() -> None:
+    block = create_backbone("cifar_resnet20", norm="none").get_submodule("layer1.0")
+    x = torch.randn(1, 16, 8, 8)
+    assert torch.equal(block(x), x.relu())
+    unit = create_backbone("cifar_preresnet20", norm="none").get_submodule("stages.0.blocks.0")
+    before = x.clone()
+    assert torch.equal(unit(x), before)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet20", "cifar_plain20"])
+def test_activation__is_everywhere_the_one_that_is_asked_for(name: str) -> None:
+    backbone = create_backbone(name, activation="sigmoid", zero_init_residual=False).eval()
+    assert not any(isinstance(module, torch.nn.ReLU) for module in backbone.modules())
+    block, x = backbone.get_submodule("layer1.0"), torch.randn(1, 16, 8, 8)
+    first = block.get_submodule("bn1")(block.get_submodule("conv1")(x)).sigmoid()
+    second = block.get_submodule("bn2")(block.get_submodule("conv2")(first))
+    expected = (second + x if isinstance(block, BasicBlock) else second).sigmoid()
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_recompute__changes_no_gradient_and_counts_batches_twice() -> None:
+    usual, spare = (create_backbone("cifar_resnet20", recompute=flag).double().train() for flag in (False, True))
+    spare.load_state_dict(usual.state_dict())
+    images = torch.randn(4, 3, 16, 16, dtype=torch.float64)
+    for backbone in (usual, spare):
+        backbone(images)["stage3"].square().sum().backward()
+    for parameter, other in zip(usual.parameters(), spare.parameters(), strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-10, atol=1e-12)
+    counts = {int(value) for key, value in spare.state_dict().items() if key.endswith("num_batches_tracked")}
+    assert counts == {1, 2}
 
 
 @pytest.mark.parametrize(("plain", "residual"), [("plain34", "resnet34"), ("cifar_plain20", "cifar_resnet20")])

@@ -79,6 +79,16 @@ def test_folders_of_classes__are_divided_class_by_class_the_same_for_every_seed(
     assert _names(_data(classes, test_fraction=0.1, seed=1), "val") == parts["val"]
 
 
+def test_train_pictures__are_some_of_each_class_and_more_of_them_hold_the_fewer(classes: Path) -> None:
+    whole = _data(classes, test_fraction=0.1)
+    parts = {count: _data(classes, test_fraction=0.1, train_pictures=count) for count in (2, 5, 100)}
+    names = {count: set(_names(data, "train")) for count, data in parts.items()}
+    assert [sum(f"/{kind}/" in name for name in names[5]) for kind in ("cat", "dog")] == [5, 5]
+    assert [sum(f"/{kind}/" in name for name in names[2]) for kind in ("cat", "dog")] == [2, 2]
+    assert names[2] < names[5] < names[100] == set(_names(whole, "train"))
+    assert _names(parts[2], "val") == _names(whole, "val")
+
+
 def test_val__is_held_out_where_it_has_no_folder(splits: Path) -> None:
     for path in sorted((splits / "val").rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
@@ -192,6 +202,7 @@ def test_broken_file__is_named_by_one_line_from_a_worker(splits: Path) -> None:
         ({"val_fraction": 0.0}, r"val_fraction is 0\.0 and test_fraction 0\.0; both are parts of 1"),
         ({"test_fraction": -0.1}, r"test_fraction -0\.1"),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, "leave something to train on"),
+        ({"train_pictures": 0}, "train_pictures is 0; use null for all"),
         ({"image_size": 0}, "image_size is 0; it must be at least 1"),
         ({"batch_size": 0}, "batch_size is 0"),
     ],

@@ -21,5 +21,5 @@ def test_group_norm__has_32_groups_or_what_divides_narrow_layers(channels: int, 
 
 
 def test_norm_factory__an_unknown_word_is_an_error() -> None:
-    with pytest.raises(ValueError, match="norm must be one of 'batch', 'group', 'frozen', 'sync', got 'layer'"):
+    with pytest.raises(ValueError, match="norm must be one of 'batch', 'group', 'frozen', 'sync', 'none', got 'layer'"):
         norm_factory("layer")  # type: ignore[arg-type]

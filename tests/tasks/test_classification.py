@@ -12,6 +12,7 @@ from torch.optim import AdamW
 from torch.utils.data import DataLoader
 
 from resvision.batch import ClassificationBatch
+from resvision.callbacks import BatchAugmentation
 from resvision.tasks import ClassificationTask
 from tests.tasks.test_segmentation import _trainer
 
@@ -52,6 +53,22 @@ def test_classification__learns_what_can_be_learnt(tmp_path: Path) -> None:
     trainer.fit(task, _loader(12, 3), _loader(12, 3))
     assert trainer.callback_metrics["val/accuracy"].item() == 1.0
     assert task.image_size == (8, 8)
+
+
+def test_classification__logs_the_accuracy_in_training(tmp_path: Path) -> None:
+    said = torch.eye(3)[[0, 1, 1, 1]].requires_grad_()
+    task, trainer = _says(_task(), said), _trainer(tmp_path, log_every_n_steps=2, limit_val_batches=0)
+    trainer.fit(task, _loader(), _loader())
+    # Of 4 pictures in turn of class 0 and 1 the third is wrong; in the second batch are 2, both right.
+    assert trainer.callback_metrics["train/accuracy"].item() == pytest.approx((3 / 4 + 1) / 2)
+    assert trainer.callback_metrics["train/loss"].item() > 0
+
+
+def test_classification__logs_no_accuracy_of_mixed_pictures(tmp_path: Path) -> None:
+    task, trainer = _task(), _trainer(tmp_path, limit_val_batches=0, callbacks=[BatchAugmentation(mixup=0.2)])
+    trainer.fit(task, _loader(), _loader())
+    assert "train/loss" in trainer.callback_metrics
+    assert "train/accuracy" not in trainer.callback_metrics
 
 
 def test_classification__scores_equal_a_hand_computation_over_the_split(tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""With a program in place of `resvision` that does what its words say."""
+
+import os
+import signal
+import stat
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from resvision.cli.messages import UsageError
+from resvision.cli.study.plan import PlannedRun
+from resvision.cli.study.runs import RunOfStudy, train_all
+
+# Called as `-m resvision VERB --act ACT ... --run_dir DIR ...`.
+PROGRAM = """#!/bin/sh
+echo "$3 $5 threads=$OMP_NUM_THREADS" >> calls
+trap 'echo saved >> calls; exit 143' TERM
+case $5 in
+    mistaken) echo "there is no setting 'x'"; exit 2;;
+    failing) echo "the loss is nan"; echo; exit 1;;
+    waiting) while :; do sleep 0.02; done;;
+esac
+"""
+
+
+@pytest.fixture(autouse=True)
+def _program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    program = tmp_path / "program"
+    program.write_text(PROGRAM)
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
+def _run(act: str, *, test: bool = False, seed: int = 0) -> RunOfStudy:
+    return RunOfStudy(PlannedRun(act, None, seed, ("--act", act)), Path("study", act, str(seed)), test)
+
+
+def _calls() -> list[str]:
+    path = Path("calls")
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def test_train__does_what_is_left_and_remembers() -> None:
+    said: list[str] = []
+    assert train_all([_run("one", test=True)], 1, said.append) == []
+    assert [call.split()[0] for call in _calls()] == ["fit", "test"]
+    record = _run("one").record()
+    assert record.finished
+    assert record.seconds > 0
+    assert record.memory is None or record.memory > 0
+    assert train_all([_run("one"), _run("two")], 1, said.append) == []
+    assert [call.split()[1] for call in _calls()[2:]] == ["two"]
+    assert said[1] == "1 of 2 runs are finished already"
+    assert said[2].startswith("[2/2] two, seed 0: done after ")
+
+
+def test_train__goes_on_after_a_failure_and_names_it() -> None:
+    (failure,) = train_all([_run("failing"), _run("one")], 1, lambda line: None)
+    assert failure == "failing, seed 0: the loss is nan\n  all that it printed: study/failing/0.log"
+    assert not _run("failing").record().finished
+    assert _run("one").record().finished
+
+
+def test_train__stops_at_a_mistake() -> None:
+    with pytest.raises(UsageError, match="mistaken, seed 0: there is no setting 'x'"):
+        train_all([_run("mistaken"), _run("waiting")], 1, lambda line: None)
+    assert not _run("waiting").record().finished
+
+
+def test_train__side_by_side_shares_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resvision.cli.study.runs._cores", lambda: 5)
+    assert train_all([_run("one"), _run("two")], 2, lambda line: None) == []
+    assert sorted(_calls()) == ["fit one threads=2", "fit two threads=2"]
+    assert train_all([_run("three")], 1, lambda line: None) == []
+    assert _calls()[2] == "fit three threads="
+
+
+def test_train__that_is_told_to_stop_lets_its_runs_save() -> None:
+    def tell() -> None:
+        deadline = time.monotonic() + 60
+        while len(_calls()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.2)  # the program has written, and may not yet be listening
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    teller = threading.Thread(target=tell)
+    teller.start()
+    runs = [_run("waiting"), _run("waiting", seed=1), _run("one")]
+    with pytest.raises(SystemExit) as caught:
+        train_all(runs, 2, lambda line: None)
+    teller.join()
+    assert caught.value.code == 143
+    assert _calls().count("saved") == 2
+    assert not any("fit one" in call for call in _calls())
+    assert not any(run.record().finished for run in runs)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_record__of_other_settings_is_an_error() -> None:
+    train_all([_run("one")], 1, lambda line: None)
+    other = RunOfStudy(PlannedRun("one", None, 0, ("--act", "two", "--more=3")), Path("study/one/0"), False)
+    with pytest.raises(UsageError) as caught:
+        train_all([other], 1, lambda line: None)
+    assert str(caught.value) == (
+        "study/one/0 was trained with --act one, and now it is to be --act two --more=3; "
+        "name another folder with --output, or remove this one"
+    )
