@@ -12,7 +12,6 @@ from torch import Tensor
 from resvision.callbacks.batch_augmentation import BatchAugmentation
 from resvision.callbacks.safe_checkpoints import write_atomically
 from resvision.data.base import VisionDataModule
-from resvision.data.sampler import SampleKey
 
 __all__ = ["FiniteLoss", "NonFiniteLossError"]
 
@@ -26,7 +25,6 @@ class NonFiniteLossError(FloatingPointError):
 
 class _Step(NamedTuple):
     loss: Tensor
-    pictures: Tensor | None  # their numbers
     step: int  # optimiser steps before it
     epoch: int
     batch: int  # in the epoch
@@ -69,9 +67,8 @@ class FiniteLoss(Callback):
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if not isinstance(loss, Tensor):
             return
-        index = batch.get("index") if isinstance(batch, Mapping) else None
         number = trainer.fit_loop.epoch_loop.total_batch_idx
-        self._steps.append(_Step(loss.detach(), index, trainer.global_step, trainer.current_epoch, batch_idx, number))
+        self._steps.append(_Step(loss.detach(), trainer.global_step, trainer.current_epoch, batch_idx, number))
         if len(self._steps) > self.every:
             self._look(trainer)
 
@@ -108,17 +105,17 @@ class FiniteLoss(Callback):
         """Write what is known of a step; return a message."""
         where = f"{what} step {step.step} (epoch {step.epoch}, batch {step.batch})"
         data = getattr(trainer, "datamodule", None)
-        if step.pictures is None or not isinstance(data, VisionDataModule):
+        if not isinstance(data, VisionDataModule):
             return where
-        dataset, indices = data.dataset("train"), step.pictures.tolist()
-        files = [dataset.name(index) for index in indices]
-        drawn = dataset.collate([dataset[SampleKey(step.epoch, index)] for index in indices])
+        dataset, keys = data.dataset("train"), data.visited(step.epoch, step.batch)
+        files = [dataset.name(key.index) for key in keys]
+        drawn = dataset.collate([dataset[key] for key in keys])
         batch = data.on_after_batch_transfer(drawn, 0)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by Lightning's callback connector
             if isinstance(callback, BatchAugmentation):
                 callback.on_train_batch_start(trainer, trainer.lightning_module, batch, step.batch)
         said = step._asdict() | {"what": where, "loss": str(step.loss.item()), "seed": data.seed, "files": files}
-        said["pictures"] = indices
+        said["pictures"] = [key.index for key in keys]
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / "batch.pt", lambda file: torch.save(dict(batch), file))
         text = json.dumps(said, indent=2) + "\n"

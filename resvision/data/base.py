@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 
 import cv2
@@ -75,6 +76,8 @@ class VisionDataModule(LightningDataModule, ABC):
         num_workers: Processes that load pictures; None takes none where the model itself runs on the CPU, and
             otherwise as many as there are CPU cores to spare, up to 8.
         seed: Seed of the order and of the augmentation.
+        min_batches: Batches that an epoch of training has at least: a small split is gone through several times in it,
+            each time in another order and with other augmentation.
 
     Attributes:
         class_names_by_kind: Where there are several kinds of labels, the names of each; `class_names` are all of them.
@@ -92,17 +95,21 @@ class VisionDataModule(LightningDataModule, ABC):
         batch_size: int,
         num_workers: int | None,
         seed: int,
+        min_batches: int = 1,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         if num_workers is not None and num_workers < 0:
             raise ValueError(f"num_workers is {num_workers}; use 0 for none, or leave it out for a number that fits")
+        if min_batches < 1:
+            raise ValueError(f"min_batches is {min_batches}; it must be at least 1")
         self.class_names = tuple(class_names)
         self.in_channels = in_channels
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.min_batches = min_batches
         self._datasets: dict[Split, VisionDataset] = {}
         self._resume: tuple[int, int] | None = None
 
@@ -172,19 +179,30 @@ class VisionDataModule(LightningDataModule, ABC):
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
-    def _loader(self, split: Split) -> DataLoader[Any]:
-        dataset = self.dataset(split)
+    def visited(self, epoch: int, batch: int) -> list[SampleKey]:
+        """Return what this process visits in a batch of training, both counted from 0."""
+        start = batch * self.batch_size
+        return self._sampler("train").keys(epoch)[start : start + self.batch_size]
+
+    def _sampler(self, split: Split) -> EpochSampler:
+        dataset, trainer = self.dataset(split), self.trainer
         training = split == "train"
-        trainer = self.trainer
-        sampler = EpochSampler(
+        world_size = trainer.world_size if trainer else 1
+        return EpochSampler(
             len(dataset),
             shuffle=training,
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
+            world_size=world_size,
             weights=dataset.weights if training else None,
             shards=dataset.shards,
+            # An epoch of one batch has that batch even if it is not full.
+            passes=ceil(self.min_batches * self.batch_size * world_size / len(dataset)) if self.min_batches > 1 else 1,
         )
+
+    def _loader(self, split: Split) -> DataLoader[Any]:
+        dataset, sampler = self.dataset(split), self._sampler(split)
+        training = split == "train"
         batch_size = self.batch_size if training or dataset.uniform_size else 1
         workers = self.workers() if dataset.needs_workers else 0
         return DataLoader(

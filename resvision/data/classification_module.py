@@ -45,6 +45,8 @@ class ClassificationDataModule(VisionDataModule, ABC):
         num_workers: Processes that load pictures; None takes none where the model itself runs on the CPU, and
             otherwise as many as there are CPU cores to spare, up to 8.
         seed: Seed of the order and of the augmentation.
+        min_batches: Batches that an epoch of training has at least: a small split is gone through several times in it,
+            each time in another order and with other augmentation.
     """
 
     def __init__(
@@ -60,8 +62,16 @@ class ClassificationDataModule(VisionDataModule, ABC):
         batch_size: int,
         num_workers: int | None,
         seed: int,
+        min_batches: int = 1,
     ) -> None:
-        super().__init__(class_names, in_channels, batch_size=batch_size, num_workers=num_workers, seed=seed)
+        super().__init__(
+            class_names,
+            in_channels,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            min_batches=min_batches,
+        )
         for name, part in (("skip_budget", skip_budget), ("keep_decoded", keep_decoded)):
             if not 0 <= part <= 1:
                 raise ValueError(f"{name} is {part}; it is a part of 1")

@@ -47,6 +47,8 @@ class ImageCSV(ClassificationDataModule):
         skip_budget: Part of a split's pictures that may be skipped, in 0..1, rounded up.
         keep_decoded: Part of the machine's memory, in 0..1, that the training and the validation split may take to stay
             decoded, so that no file is read twice; a larger split is read anew in each epoch.
+        min_batches: Batches that an epoch of training has at least: a small split is gone through several times in it,
+            each time in another order and with other augmentation.
         batch_size: Pictures in a batch, of each process.
         num_workers: Processes that load pictures; None takes none where the model itself runs on the CPU, and
             otherwise as many as there are CPU cores to spare, up to 8.
@@ -68,6 +70,7 @@ class ImageCSV(ClassificationDataModule):
         on_bad_image: OnBadImage = "error",
         skip_budget: float = 0.05,
         keep_decoded: float = 0.1,
+        min_batches: int = 1,
         batch_size: int = 32,
         num_workers: int | None = None,
         seed: int = 0,
@@ -83,6 +86,7 @@ class ImageCSV(ClassificationDataModule):
             on_bad_image=on_bad_image,
             skip_budget=skip_budget,
             keep_decoded=keep_decoded,
+            min_batches=min_batches,
             batch_size=batch_size,
             num_workers=num_workers,
             seed=seed,

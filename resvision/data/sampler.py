@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 
 import torch
 from torch.utils.data import DistributedSampler
@@ -14,7 +14,12 @@ __all__ = ["EpochSampler", "SampleKey", "Shards"]
 
 @dataclass(frozen=True, slots=True)
 class SampleKey:
-    """What a dataset is asked for: a picture in an epoch, so that its augmentation can follow from both."""
+    """What a dataset is asked for: a picture in an epoch, so that its augmentation can follow from both.
+
+    Attributes:
+        epoch: How often all pictures were visited before; that is the epoch's number unless one has several passes.
+        index: Number of the picture.
+    """
 
     epoch: int
     index: int
@@ -66,6 +71,7 @@ class EpochSampler(DistributedSampler[SampleKey]):
         weights: How often each picture is visited in training, in proportion to the others, at least 0; an epoch has
             as many pictures as before, drawn with replacement. None visits each once.
         shards: Which pictures lie together in files, to train shard by shard; not together with weights.
+        passes: How often an epoch of training goes through the pictures, each time in another order.
 
     Attributes:
         start: Number of this process's pictures that the next pass skips, to resume within an epoch. It
@@ -86,6 +92,7 @@ class EpochSampler(DistributedSampler[SampleKey]):
         world_size: int = 1,
         weights: Sequence[float] | None = None,
         shards: Shards | None = None,
+        passes: int = 1,
     ) -> None:
         if shuffle and size < world_size:
             raise ValueError(
@@ -103,6 +110,7 @@ class EpochSampler(DistributedSampler[SampleKey]):
         self.start = 0
         self.weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
         self.shards = shards
+        self.passes = passes
 
     def set_epoch(self, epoch: int) -> None:
         """Begin another epoch; what was to be skipped belonged to the one before."""
@@ -112,22 +120,33 @@ class EpochSampler(DistributedSampler[SampleKey]):
 
     def __len__(self) -> int:
         if self.shuffle:
-            return self.size // self.num_replicas
+            return self.size * self.passes // self.num_replicas
         return len(range(self.rank, self.size, self.num_replicas))
 
     def __iter__(self) -> Iterator[SampleKey]:
-        order: Sequence[int] = range(self.size)
-        if self.shuffle:
-            generator = torch.Generator().manual_seed(fold(self.seed, "order", self.epoch))
-            if self.shards is not None:
-                order = self.shards.order(generator)
-            elif self.weights is None:
-                order = torch.randperm(self.size, generator=generator).tolist()
-            else:
-                # Where a number falls among the sums; `torch.multinomial` takes no more than 2^24 pictures.
-                sums = self.weights.cumsum(0)
-                numbers = torch.rand(self.size, generator=generator, dtype=torch.float64) * sums[-1]
-                order = torch.searchsorted(sums, numbers, right=True).clamp(max=self.size - 1).tolist()
-        mine = order[self.rank :: self.num_replicas][self.start : len(self)]
+        keys = self.keys(self.epoch)[self.start :]
         self.start = 0
-        return iter([SampleKey(self.epoch, index) for index in mine])
+        return iter(keys)
+
+    def keys(self, epoch: int) -> list[SampleKey]:
+        """Return what this process visits in a whole epoch, in its order."""
+        numbers = range(epoch * self.passes, (epoch + 1) * self.passes) if self.shuffle else [epoch]
+        visits = ((number, index) for number in numbers for index in self._order(number))
+        mine = islice(visits, self.rank, None, self.num_replicas)
+        return [SampleKey(number, index) for number, index in islice(mine, len(self))]
+
+    def _order(self, number: int) -> Sequence[int]:
+        """Return the order of the pictures in a pass through all of them."""
+        if not self.shuffle:
+            return range(self.size)
+        generator = torch.Generator().manual_seed(fold(self.seed, "order", number))
+        if self.shards is not None:
+            return self.shards.order(generator)
+        if self.weights is None:
+            order: list[int] = torch.randperm(self.size, generator=generator).tolist()
+            return order
+        # Where a number falls among the sums; `torch.multinomial` takes no more than 2^24 pictures.
+        sums = self.weights.cumsum(0)
+        draws = torch.rand(self.size, generator=generator, dtype=torch.float64) * sums[-1]
+        drawn: list[int] = torch.searchsorted(sums, draws, right=True).clamp(max=self.size - 1).tolist()
+        return drawn

@@ -66,6 +66,33 @@ def test_kept_pictures__are_not_read_again(root: Path, workers: int) -> None:
     assert all(torch.equal(one["image"], two["image"]) for one, two in zip([*train, *val], first, strict=True))
 
 
+@pytest.mark.parametrize(("least", "batches"), [(1, 5), (5, 5), (6, 10), (11, 16)])
+def test_min_batches__goes_through_few_pictures_several_times(root: Path, least: int, batches: int) -> None:
+    data = _data(root, min_batches=least)
+    loader = data.train_dataloader()
+    assert len(loader) == len(list(loader)) == batches
+    assert len(list(data.val_dataloader())) == 2
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_min_batches__puts_epochs_together(root: Path, workers: int) -> None:
+    options = {"augmentation": "strong", "batch_size": 4}
+    loader = _data(root, **options).train_dataloader()
+    expected = []
+    for epoch in (2, 3):
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        expected += list(loader)
+    data = _data(root, min_batches=8, num_workers=workers, **options)
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(1)  # type: ignore[attr-defined]
+    found = list(loader)
+    data.resume_at(1, 6)
+    for batch, wanted in zip([*found, *data.train_dataloader()], [*expected, *expected[6:]], strict=True):
+        assert all(torch.equal(batch[key], wanted[key]) for key in wanted)
+    for number, batch in enumerate(found):
+        assert [key.index for key in data.visited(1, number)] == batch["index"].tolist()
+
+
 def test_pictures__beyond_the_share_of_memory_are_read_again(root: Path) -> None:
     loader = _data(root, keep_decoded=1e-12).train_dataloader()
     assert len(list(loader)) == 5

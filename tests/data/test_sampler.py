@@ -71,6 +71,20 @@ def test_start__counts_the_pictures_of_its_own_shard() -> None:
     assert _indices(sampler) == whole[2:]
 
 
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_passes__are_the_epochs_of_a_sampler_without_them_one_after_another(world_size: int) -> None:
+    plain = EpochSampler(7, shuffle=True, seed=5)
+    expected = [key for epoch in (4, 5) for key in plain.keys(epoch)]
+    shards = []
+    for rank in range(world_size):
+        sampler = EpochSampler(7, shuffle=True, seed=5, rank=rank, world_size=world_size, passes=2)
+        sampler.set_epoch(2)
+        assert list(sampler) == sampler.keys(2) == expected[rank::world_size][: 14 // world_size]
+        assert len(sampler) == 14 // world_size
+        shards.append(sampler.keys(2))
+    assert len({key for shard in shards for key in shard}) == 14 // world_size * world_size
+
+
 def test_sampler__refuses_more_processes_than_training_pictures() -> None:
     with pytest.raises(ValueError, match="3 training pictures cannot be divided among 4 processes"):
         EpochSampler(3, shuffle=True, seed=0, world_size=4)
