@@ -236,12 +236,12 @@ def run(options: argparse.Namespace, set_name: str, way: str, seed: int) -> dict
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return means and standard deviations over the seeds, and by how much each is above training from scratch."""
+    """Return means and standard deviations over the seeds, and the gain over training from scratch."""
     by_key: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = defaultdict(dict)
     for row in rows:
         by_key[tuple(row[name] for name in _KEY)][row["seed"]] = row
     lines = [
-        "| set | way | epochs | lr | batches | size | val accuracy | test accuracy | over scratch | seeds | seconds a run |",
+        "| set | way | epochs | lr | batches | size | val accuracy | test accuracy | gain | seeds | secondseconds |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for key, runs in by_key.items():
@@ -280,7 +280,7 @@ def parse_options() -> argparse.Namespace:
         "--sets",
         nargs="+",
         type=parse_set,
-        default=["cifar10:100", "cifar10:20", "mnist:10", "orl:6", "bccd:20"],
+        default=["cifar10:100", "cifar10:20", "mnist:10", "orl:6", "bccd:20", "photos:14"],
         help="each with its training pictures a class; orl has 6 at most",
     )
     parser.add_argument("--ways", nargs="+", default=["scratch", "head", "gradual", "full"])
@@ -288,7 +288,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--lr", type=float, default=1e-3, help="of the head")
     parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--min_batches", type=int, default=1, help="of an epoch")
+    parser.add_argument("--min_batches", type=int, default=20, help="of an epoch, at least")
     parser.add_argument("--image_size", type=int, default=64, help="224 is what the config has")
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no run after so long")

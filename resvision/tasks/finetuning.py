@@ -56,7 +56,7 @@ class FineTuning:
     stage_epochs: int = 0
     backbone_lr: float = 0.1
     stage_lr_decay: float = 1.0
-    batch_norm: NormPolicy = "follow"
+    batch_norm: NormPolicy = "fixed"
 
     def __post_init__(self) -> None:
         if (self.frozen_epochs or 0) < 0 or self.stage_epochs < 0:
@@ -93,7 +93,7 @@ class FineTuning:
 PRESETS: Final[Mapping[Preset, FineTuning]] = {
     "head": FineTuning(frozen_epochs=None),
     "gradual": FineTuning(frozen_epochs=1, stage_epochs=1, stage_lr_decay=0.7),
-    "full": FineTuning(stage_lr_decay=0.7, batch_norm="train"),
+    "full": FineTuning(stage_lr_decay=0.7),
 }
 """The three ways to fine-tune; `docs/finetuning.md` shows what they were chosen by."""
 
