@@ -220,7 +220,7 @@ def run(options: argparse.Namespace, set_name: str, way: str, seed: int) -> dict
             weights=None if finetune is None else options.weights,
             finetune=finetune,
             label_smoothing=0.1,
-            optimizer=lambda groups: AdamW(groups, lr=options.lr, weight_decay=0.05),
+            optimizer=lambda groups: AdamW(groups, lr=options.lr, weight_decay=0.05, fused=True),
         )
         best = ModelCheckpoint(folder, monitor=task.monitor, mode=task.mode)
         trainer = Trainer(

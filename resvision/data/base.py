@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from lightning.fabric.utilities.data import suggested_max_num_workers
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from resvision.batch import LabelKind
 from resvision.data.sampler import EpochSampler, SampleKey, Shards
 from resvision.data.splits import Split
+from resvision.data.worker import prepare_worker
 
 __all__ = ["Split", "VisionDataModule", "VisionDataset", "stack_images"]
 
@@ -215,7 +215,7 @@ class VisionDataModule(LightningDataModule, ABC):
             pin_memory=self._device().type == "cuda",
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
-            worker_init_fn=_one_thread,
+            worker_init_fn=prepare_worker,
         )
 
 
@@ -226,8 +226,3 @@ def stack_images(images: Sequence[NDArray[Any]]) -> Tensor:
         images = [image * np.uint16(257) if image.dtype == np.uint8 else image for image in images]
     # Stacked channels last, as the files are, and only seen as (N, C, H, W): no pixel is moved for it.
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-
-
-def _one_thread(worker: int) -> None:
-    """Keep OpenCV to the worker's own core, as torch does with itself in a worker."""
-    cv2.setNumThreads(0)
