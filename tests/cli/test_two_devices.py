@@ -38,11 +38,11 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _fit(place: Path, *words: str) -> tuple[int, str]:
+def _fit(place: Path, *words: str, under: tuple[str, ...] = ()) -> tuple[int, str]:
     """Train; return the exit code and all that was said, once no process has anything more to say."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "fit", "--config", "mine.yaml", *words],
+        [sys.executable, *under, str(SCRIPT), "fit", "--config", "mine.yaml", *words],
         cwd=place,
         env=environment,
         stdout=subprocess.PIPE,
@@ -83,15 +83,20 @@ def _is_alive(process: int) -> bool:
     return True
 
 
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+
 @pytest.mark.parametrize("rank", [0, 1])
-def test_process_that_is_killed__ends_the_other_with_a_message(rank: int, place: Path) -> None:
+@pytest.mark.parametrize("under", [(), TORCHRUN], ids=["alone", "torchrun"])
+def test_process_that_is_killed__ends_the_other_with_a_message(under: tuple[str, ...], rank: int, place: Path) -> None:
     die = [{"class_path": "tests.callbacks.signals.Die", "init_args": {"rank": rank, "batch": 2}}]
     words = ["--trainer.devices", "2", "--data.batch_size", "1"]
-    code, said = _fit(place, *words, "--trainer.callbacks", yaml.safe_dump(die, default_flow_style=True))
-    # The first process ends as the shell sees it: killed, or with its error.
-    assert code == (-signal.SIGKILL if rank == 0 else 1), said
+    code, said = _fit(place, *words, "--trainer.callbacks", yaml.safe_dump(die, default_flow_style=True), under=under)
+    # The first process ends as the shell sees it: killed, or with its error. `torchrun` says which one was killed.
+    assert code == (-signal.SIGKILL if rank == 0 and not under else 1), said
     assert "resvision fit: error: another process of this run has ended, so this one ends too" in said
-    assert "Traceback" not in said
+    # `torchrun` ends with one of its own, which says which process was killed.
+    assert "exitcode  : -9" in said if under else "Traceback" not in said
     if rank == 1:
         assert "to go on: resvision fit --run_dir runs/mine/1 --resume auto" in said
     processes = [int((place / f"process-{number}").read_text()) for number in range(2)]
