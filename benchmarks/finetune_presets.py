@@ -241,7 +241,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         by_key[tuple(row[name] for name in _KEY)][row["seed"]] = row
     lines = [
-        "| set | way | epochs | lr | batches | size | val accuracy | test accuracy | gain | seeds | secondseconds |",
+        "| set | way | epochs | lr | batches | size | val accuracy | test accuracy | gain | seeds | seconds |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for key, runs in by_key.items():
