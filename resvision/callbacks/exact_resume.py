@@ -62,11 +62,14 @@ class ExactResume(Callback):
         warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch")
         loop = checkpoint["loops"]["fit_loop"]
         batches, epochs = loop["epoch_loop.batch_progress"], loop["epoch_progress"]["current"]
+        if batches["current"]["ready"] > batches["current"]["processed"]:
+            batches["is_last_batch"] = False  # of a batch that was begun, and is yet to come
         for counts in (batches["current"], batches["total"]):
             # A batch that was trained is done, whichever of its hooks was still to come.
             counts["ready"] = counts["started"] = counts["completed"] = counts["processed"]
         state = checkpoint["callbacks"].get(self.state_key)
-        if state is not None and state["validated"] < batches["total"]["processed"]:
+        in_epoch = batches["current"]["processed"] > 0  # else Lightning takes batch 0 for one that validation follows
+        if in_epoch and state is not None and state["validated"] < batches["total"]["processed"]:
             # Looks to Lightning like a validation in its first batch, which it goes back to if one is due.
             validation = loop["epoch_loop.val_loop.batch_progress"]
             validation["total"] |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}

@@ -99,8 +99,10 @@ class GradientFlow(Callback):
         if measured is None:
             return
         weight = _norms(measured.before)
-        pairs = zip(measured.weights.values(), measured.before, strict=True)
-        update = _norms([after.detach() - before for after, before in pairs]) / weight
+        changed = measured.before  # in place, as memory that is new is most of the time that this takes
+        for change, after in zip(changed, measured.weights.values(), strict=True):
+            change.sub_(after.detach())
+        update = _norms(changed) / weight
         # The only moment at which the device is waited for.
         columns = torch.stack([measured.gradients, weight, update]).tolist()
         rows = [_Row(measured.step, *values) for values in zip(measured.weights, *columns, strict=True)]

@@ -28,6 +28,13 @@ def test_run__with_accumulation_and_validation_in_mid_epoch_goes_on_exactly(kind
         assert_same_end(resumed, whole, place)
 
 
+def test_run__with_validation_before_the_last_batch_goes_on_exactly(tmp_path: Path) -> None:
+    whole = run("segmentation", tmp_path, save=True, val_check_interval=3)
+    for place in ("3-validation", "3-batch", "4-batch"):
+        resumed = run("segmentation", tmp_path / place, resume=tmp_path / f"{place}.ckpt", val_check_interval=3)
+        assert_same_end(resumed, whole, place)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize(
