@@ -82,6 +82,17 @@ class ExactResume(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make up for the step of a plateau scheduler that was to follow the checkpoint, or the epoch before."""
+        self._step_plateau_schedulers_if_due(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make up for it after the last epoch, before the last checkpoint."""
+        self._step_plateau_schedulers_if_due(trainer, pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make up for it where nothing was left to train, for which Lightning calls no hook before this one."""
+        self._step_plateau_schedulers_if_due(trainer, pl_module)
+
+    def _step_plateau_schedulers_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._plateau_due:
             return
         self._plateau_due = False

@@ -7,8 +7,8 @@ import pytest
 
 from tests.callbacks.small_runs import BATCHES, EPOCHS, Kind, assert_same_end, run
 
-# Where the tasks differ most: a step while things are frozen, an epoch's end, the middle of a validation.
-PLACES = ["3-batch", "4-validation", "4-epoch", "10-batch"]
+# Where the tasks differ most: a step while things are frozen, the middle of a validation, an epoch's end, the last one's.
+PLACES = ["3-batch", "4-validation", "4-epoch", "10-batch", "12-epoch"]
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
@@ -28,10 +28,15 @@ def test_run__with_accumulation_and_validation_in_mid_epoch_goes_on_exactly(kind
         assert_same_end(resumed, whole, place)
 
 
-def test_run__with_validation_before_the_last_batch_goes_on_exactly(tmp_path: Path) -> None:
-    whole = run("segmentation", tmp_path, save=True, val_check_interval=3)
-    for place in ("3-validation", "3-batch", "4-batch"):
-        resumed = run("segmentation", tmp_path / place, resume=tmp_path / f"{place}.ckpt", val_check_interval=3)
+@pytest.mark.parametrize(
+    ("kind", "places"), [("segmentation", ["3-validation", "3-batch", "4-batch"]), ("classification", ["11-batch"])]
+)
+def test_run__with_validation_before_the_last_batch_goes_on_exactly(
+    kind: Kind, places: list[str], tmp_path: Path
+) -> None:
+    whole = run(kind, tmp_path, save=True, val_check_interval=3)
+    for place in places:
+        resumed = run(kind, tmp_path / place, resume=tmp_path / f"{place}.ckpt", val_check_interval=3)
         assert_same_end(resumed, whole, place)
 
 
