@@ -7,7 +7,7 @@ import pytest
 
 from tests.callbacks.small_runs import BATCHES, EPOCHS, Kind, assert_same_end, run
 
-# Where the tasks differ most: a step while things are frozen, the middle of a validation, an epoch's end, the last one's.
+# Where the tasks differ most: a step with frozen layers, the middle of a validation, the end of an epoch, the very end.
 PLACES = ["3-batch", "4-validation", "4-epoch", "10-batch", "12-epoch"]
 
 
