@@ -61,6 +61,14 @@ class AveragePrecision(Metric):
         self.num_classes = num_classes
         self.add_state("found", default=[], dist_reduce_fx="cat")
         self.add_state("truth", default=[], dist_reduce_fx="cat")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was kept."""
+        super().reset()
+        # Of a process that keeps nothing, torchmetrics would send the others something of another type and shape.
+        nothing = torch.zeros(0, 8, dtype=torch.float64, device=self.device)
+        self.found, self.truth = [nothing], [nothing]
 
     def update(
         self, found: Sequence[Mapping[str, Tensor]], truth: Sequence[Mapping[str, Tensor]], index: Tensor

@@ -192,7 +192,7 @@ class MultiTask(VisionTask):
 
     def scores(self) -> Mapping[str, float]:
         """Return the scores of what was counted."""
-        counted = [kind for kind in self.model.kinds if self._evaluation(kind).loss.update_called]
+        counted = [kind for kind in self.model.kinds if self._was_counted(kind)]
         self._last_scores = {kind: dict(self._evaluation(kind).scores()) for kind in counted}
         losses = {kind: torch.tensor(self._last_scores[kind]["loss"], device=self.device) for kind in counted}
         result = {"score": self._mean_score(), "loss": self.model.weighting(losses).item()}
@@ -200,6 +200,11 @@ class MultiTask(VisionTask):
         for kind in counted:
             result |= {f"{kind}/{name}": value for name, value in self._last_scores[kind].items()}
         return result | {f"{kind}/weight": weight for kind, weight in weights.items()}
+
+    def _was_counted(self, kind: LabelKind) -> bool:
+        """Say whether any process saw a label of this kind: all must ask for its scores, or none."""
+        here = self._evaluation(kind).loss.update_called
+        return here if self._trainer is None else self.trainer.strategy.reduce_boolean_decision(here, all=False)
 
     def _mean_score(self) -> float:
         main = [scores[_MAIN_SCORES[kind]] for kind, scores in self._last_scores.items()]

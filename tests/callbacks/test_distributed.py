@@ -58,6 +58,15 @@ def test_two_processes__have_the_scores_of_the_whole_set(
         assert one["scores"][kind] == pytest.approx(alone, rel=1e-6, abs=1e-6, nan_ok=True)
 
 
+def test_two_processes__each_without_labels_of_a_kind_have_the_scores_of_the_whole_set(
+    said: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    alone = scores("multi", tmp_path, 1)
+    assert alone.keys() > {"val/classification/accuracy", "val/segmentation/miou", "val/detection/map", "val/score"}
+    for one in said:
+        assert one["scores"]["multi"] == pytest.approx(alone, rel=1e-6, abs=1e-6, nan_ok=True)
+
+
 def test_two_processes__stop_at_the_same_step(said: list[dict[str, Any]]) -> None:
     stops = [one["stop"] for one in said]
     assert stops[0] == stops[1]

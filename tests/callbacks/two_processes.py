@@ -3,20 +3,25 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import Trainer
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from resvision.backbones import Backbone, BackboneEntry, registry
 from resvision.callbacks import CleanStop, ExactResume, RunStopped
-from resvision.data import Shapes
+from resvision.data import Shapes, VisionDataModule
+from resvision.data.base import Split, VisionDataset
+from resvision.data.multi_task import Labels, MultiTaskDataset, MultiTaskSource
 from resvision.features import FeatureSpec
 from resvision.models import Detector
-from resvision.tasks import ClassificationTask, DetectionTask, SegmentationTask
+from resvision.tasks import ClassificationTask, DetectionTask, MultiTask, SegmentationTask
 from tests.callbacks.signals import SendSignals
 from tests.callbacks.small_runs import RandomBackbone, Rows, Run, assert_same_end, run
+
+Scored = Literal["segmentation", "detection", "multi"]
 
 SEED = 3
 
@@ -35,6 +40,37 @@ class PlainBackbone(Backbone):
     def compute_features(self, images: Tensor) -> dict[str, Tensor]:
         stem = self.stem(images).relu()
         return {"stem": stem, "stage1": self.stage1(stem)}
+
+
+class HalfLabelled(MultiTaskSource):
+    """Lets pictures of even numbers keep their boxes and masks alone, and those of odd ones their classes alone."""
+
+    def __init__(self, source: MultiTaskSource) -> None:
+        self.source = source
+        self.uniform_size = source.uniform_size
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, index: int) -> tuple[NDArray[Any], Labels]:
+        image, labels = self.source.read(index)
+        return image, Labels(labels.label, None, None) if index % 2 else Labels(None, labels.mask, labels.objects)
+
+    def name(self, index: int) -> str:
+        return self.source.name(index)
+
+
+class HalfLabelledShapes(VisionDataModule):
+    """Shapes of which no process sees all kinds of labels: two processes take turns."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        super().__init__(shapes.class_names, 3, batch_size=1, num_workers=0, seed=SEED)
+        self.shapes = shapes
+
+    def build(self, split: Split) -> VisionDataset:
+        whole = self.shapes.build(split)
+        assert isinstance(whole, MultiTaskDataset)
+        return MultiTaskDataset(HalfLabelled(whole.source), None, seed=SEED)
 
 
 def curve(folder: Path, processes: int) -> list[dict[str, float]]:
@@ -63,15 +99,21 @@ def curve(folder: Path, processes: int) -> list[dict[str, float]]:
     return rows.rows
 
 
-def scores(kind: Literal["segmentation", "detection"], folder: Path, processes: int) -> dict[str, float]:
+def scores(kind: Scored, folder: Path, processes: int) -> dict[str, float]:
     """Score untrained weights on 5 pictures; return what is logged, and the number of all that was counted."""
     registry._ENTRIES["random"] = BackboneEntry("random", RandomBackbone)
     torch.manual_seed(SEED)
     # One by one: the Dice loss is of the pictures that share a batch.
-    data = Shapes(32, task=kind, train_size=2, val_size=5, test_size=1, batch_size=1, num_workers=0, seed=SEED)
+    data: VisionDataModule
+    data = shapes = Shapes(32, task=kind, train_size=2, val_size=5, test_size=1, batch_size=1, num_workers=0, seed=SEED)
     names = list(data.class_names)
-    task: SegmentationTask | DetectionTask
-    if kind == "segmentation":
+    task: SegmentationTask | DetectionTask | MultiTask
+    if kind == "multi":
+        assert shapes.class_names_by_kind is not None
+        by_kind = {name: list(classes) for name, classes in shapes.class_names_by_kind.items()}
+        task = MultiTask(by_kind, backbone="random", decoder_stride=2, decoder_widths=[8], strides=[4, 8], channels=32)
+        data = HalfLabelledShapes(shapes)
+    elif kind == "segmentation":
         task = SegmentationTask(names, backbone="random", decoder_stride=2, decoder_widths=[8])
     else:
         task = DetectionTask(names, backbone="random", strides=[4, 8], channels=32)
@@ -92,6 +134,8 @@ def scores(kind: Literal["segmentation", "detection"], folder: Path, processes: 
         default_root_dir=folder,
     )
     (logged,) = trainer.validate(task, datamodule=data, verbose=False)
+    if isinstance(task, MultiTask):
+        return dict(logged)
     return {**logged, "counted": int(task.evaluation.confusion.compute().sum())}
 
 
@@ -131,8 +175,7 @@ def main() -> None:
     rows = curve(folder / "curve", 2)
     rank = torch.distributed.get_rank()
     resume(folder / "resume", "3-batch")
-    kinds: tuple[Literal["segmentation", "detection"], ...] = ("segmentation", "detection")
-    scored = {kind: scores(kind, folder / kind, 2) for kind in kinds}
+    scored = {kind: scores(kind, folder / kind, 2) for kind in get_args(Scored)}
     said = {"rows": rows, "scores": scored, "rank": rank, "stop": stop(folder / "stop", rank)}
     (folder / f"{rank}.json").write_text(json.dumps(said))
 
