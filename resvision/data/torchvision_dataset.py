@@ -75,6 +75,8 @@ class TorchvisionDataset(ClassificationDataModule):
             right, which digits do not allow.
         keep_decoded: Part of the machine's memory, in 0..1, that photos of the training and the validation split may
             take to stay decoded, so that no file is read twice; a larger split is read anew in each epoch.
+        min_batches: Batches that an epoch of training has at least: a small split is gone through several times in it,
+            each time in another order and with other augmentation.
         batch_size: Pictures in a batch, of each process.
         num_workers: Processes that load pictures; None takes none where the model itself runs on the CPU, and
             otherwise as many as there are CPU cores to spare, up to 8.
@@ -91,6 +93,7 @@ class TorchvisionDataset(ClassificationDataModule):
         download: bool = False,
         augmentation: Augmentation | CropAndFlip = "none",
         keep_decoded: float = 0.1,
+        min_batches: int = 1,
         batch_size: int = 128,
         num_workers: int | None = None,
         seed: int = 0,
@@ -113,6 +116,7 @@ class TorchvisionDataset(ClassificationDataModule):
             on_bad_image="error",
             skip_budget=0.0,
             keep_decoded=keep_decoded,
+            min_batches=min_batches,
             batch_size=batch_size,
             num_workers=num_workers,
             seed=seed,

@@ -44,6 +44,15 @@ def _write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class {n}" for n in range(10)]}))
 
 
+def test_min_batches__goes_through_few_pictures_several_times(tmp_path: Path) -> None:
+    _write_mnist(tmp_path)
+    data = TorchvisionDataset("MNIST", str(tmp_path), val_fraction=0.25, batch_size=10, num_workers=0, min_batches=6)
+    data.setup()
+    seen = Counter(int(value) for batch in data.train_dataloader() for value in batch["image"].amax(dim=(1, 2, 3)))
+    assert len(seen) == 30
+    assert set(seen.values()) == {2}
+
+
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST"])
 def test_mnist__holds_validation_out_of_train_class_by_class(tmp_path: Path, name: Any) -> None:
     _write_mnist(tmp_path, name)
