@@ -118,12 +118,12 @@ def _stages(entry: BackboneEntry) -> tuple[str, ...]:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    entry = get_entry(arguments.name)
     # Takes torch, and with it a second or two, which listing does without.
     from resvision.backbones.describe import describe
     from resvision.backbones.weight_sources import list_weights
 
-    description = describe(entry, size=arguments.size)
+    description = describe(get_entry(arguments.name), size=arguments.size)
+    entry = get_entry(arguments.name)  # its module, imported by now, may have named the paper
     weights = list_weights(entry.name)
     if arguments.json:
         print(json.dumps(_facts(entry) | asdict(description) | {"size": arguments.size, "weights": weights}, indent=2))

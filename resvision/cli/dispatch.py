@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after `resvision`; those of the process if None.
 
     Returns:
-        The exit code: 0 if all went well, 2 for a mistake of the user's, 1 for a failure, 130 after Ctrl-C.
+        The exit code: 0 if all went well, 2 for a mistake of the user's, 1 for a failure, 130 after Ctrl-C, 143
+        after SIGTERM or SIGUSR1.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words

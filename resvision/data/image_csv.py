@@ -35,7 +35,7 @@ class ImageCSV(ClassificationDataModule):
         file: The table, by its path from `root` on.
         columns: What the columns are called, where their names are others.
         class_names: Names of the classes in the order of their numbers; None takes those of the table, in the order of
-            the alphabet.
+            the alphabet, or of numbers where all are numbers.
         image_size: Height and width in pixels at which the model sees pictures.
         val_fraction: Part that is held out for validation where no line says `val`, in 0..1; always the same pictures,
             whatever the `seed`.

@@ -22,7 +22,8 @@ class ImageFolder(ClassificationDataModule):
 
     The folders of the classes lie in `root`, or in `root/train`, beside which there may be `val` (or `valid`, or
     `validation`) and `test` with folders of the same classes. What has no folder of its own is held out of training,
-    class by class. Folders within those of the classes are searched too; a link is followed wherever it leads.
+    class by class. Folders within those of the classes are searched too. A link to a picture, or in place of the folder
+    of a class, is followed wherever it leads; links to folders within those are not.
 
     In place of the folder of a split there may be an archive, such as `train.zip`, or several, `train_1.zip`,
     `train_2.zip` and so on: they are read as they are. Within them lie the folders of the classes, or one folder of

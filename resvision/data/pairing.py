@@ -48,7 +48,7 @@ class Pair:
 def find_pairs(root: Path, split: str, folders: Folders) -> list[Pair]:
     """Pair the pictures of a split with their masks, in the order of their names.
 
-    A link in a folder counts as the file that it leads to, wherever that lies.
+    A link to a file counts as what it leads to, wherever that lies; one to a folder is not searched.
 
     Args:
         root: Folder of the data set.

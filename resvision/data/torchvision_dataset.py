@@ -71,8 +71,8 @@ class TorchvisionDataset(ClassificationDataModule):
             of one, and takes 224 for photos.
         val_fraction: Part of each class of the training split that is held out where there is no official one, in 0..1.
         download: Fetch the data set over the network if it is not there.
-        augmentation: A named strength, or a list of albumentations' transforms. The named ones flip from left to
-            right, which digits do not allow.
+        augmentation: A named strength, a list of albumentations' transforms, or `CropAndFlip`. The named ones flip from
+            left to right, which digits do not allow.
         keep_decoded: Part of the machine's memory, in 0..1, that photos of the training and the validation split may
             take to stay decoded, so that no file is read twice; a larger split is read anew in each epoch.
         min_batches: Batches that an epoch of training has at least: a small split is gone through several times in it,

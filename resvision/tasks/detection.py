@@ -25,17 +25,19 @@ __all__ = ["DetectionTask"]
 class DetectionTask(VisionTask):
     """Train and score a detector.
 
-    Logs, under `val/` and `test/`: `loss`; average precision as COCO counts it, in pixels of the original pictures:
-    `map`, `map_50`, `map_75`, `map_small`, `map_medium`, `map_large`; `recall`; and with up to 30 classes
-    `ap/<class>`. What the split has no objects for is `nan`.
+    Logs, under `val/` and `test/`: `loss`, but of torchvision's models, which tell none in evaluation; average
+    precision as COCO counts it, in pixels of the original pictures: `map`, `map_50`, `map_75`, `map_small`,
+    `map_medium`, `map_large`; `recall`; and with up to 30 classes `ap/<class>`. What the split has no objects for is
+    `nan`.
 
     Args:
         class_names: One name per class, in the order of their numbers; there is none for the background.
         model: `detector` is resvision's own; the others are torchvision's, to compare with. They know no other size
             than their own: `strides`, `channels`, `assignment`, `quality` and `nms_threshold` are of `detector` alone.
         backbone: Encoder, by its name in the registry.
-        weights: Pretrained weights of the encoder: a file, `timm/<tag>` or `torchvision/<name>`. Read once: a
-            checkpoint of the task holds the trained ones and does not ask for these again.
+        weights: Pretrained weights of the encoder: a file, `timm/<tag>`, `torchvision/<name>`, `hf-hub:<repository>` or
+            a URL that ends in `#sha256=<digest>`. Read once: a checkpoint of the task holds the trained ones and does
+            not ask for these again.
         backbone_options: Further options of the backbone, by name.
         in_channels: Channels of the pictures.
         input_size: To what pictures are resized before they are given to the model, which a checkpoint tells those who

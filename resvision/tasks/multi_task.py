@@ -67,8 +67,9 @@ class MultiTask(VisionTask):
         class_names: For each kind of label there is, `classification`, `segmentation` or `detection`, one name per
             class, in the order of their numbers.
         backbone: Encoder, by its name in the registry.
-        weights: Pretrained weights of the encoder: a file, `timm/<tag>` or `torchvision/<name>`. Read once: a
-            checkpoint of the task holds the trained ones and does not ask for these again.
+        weights: Pretrained weights of the encoder: a file, `timm/<tag>`, `torchvision/<name>`, `hf-hub:<repository>` or
+            a URL that ends in `#sha256=<digest>`. Read once: a checkpoint of the task holds the trained ones and does
+            not ask for these again.
         backbone_options: Further options of the backbone, by name.
         in_channels: Channels of the pictures.
         input_size: To what pictures are resized before they are given to the model, which a checkpoint tells those who

@@ -82,8 +82,9 @@ class VerificationTask(VisionTask):
     Args:
         class_names: Names of the training classes, in the order of their numbers; at least 2.
         backbone: Encoder, by its name in the registry.
-        weights: Pretrained weights of the encoder: a file, `timm/<tag>` or `torchvision/<name>`. Read once: a
-            checkpoint of the task holds the trained ones and does not ask for these again.
+        weights: Pretrained weights of the encoder: a file, `timm/<tag>`, `torchvision/<name>`, `hf-hub:<repository>` or
+            a URL that ends in `#sha256=<digest>`. Read once: a checkpoint of the task holds the trained ones and does
+            not ask for these again.
         backbone_options: Further options of the backbone, by name.
         in_channels: Channels of the pictures.
         finetune: How to carry the weights over to these pictures: a preset, `head`, `gradual` or `full`, or a preset
