@@ -5,6 +5,7 @@ from typing import Any, final
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 __all__ = ["WeightEMA"]
 
@@ -44,9 +45,9 @@ class WeightEMA(Callback):
         """Begin with the weights as they are, unless a checkpoint had an average."""
         if self._has_average:
             self._swap(pl_module)
-        state = pl_module.state_dict()
         self._stored = {
-            name: self._stored.get(name, value).to(value.device, copy=True) for name, value in state.items()
+            name: self._stored.get(name, value).to(value.device, copy=True)
+            for name, value in _changed_by_steps(pl_module).items()
         }
         self._step = trainer.global_step
 
@@ -59,11 +60,12 @@ class WeightEMA(Callback):
         self._step = trainer.global_step
         decay = min(self.decay, (1 + self._updates) / (10 + self._updates))
         self._updates += 1
-        for name, value in pl_module.state_dict().items():
-            if value.is_floating_point():
-                self._stored[name].lerp_(value, 1 - decay)
+        state = pl_module.state_dict()
+        for name, average in self._stored.items():
+            if average.is_floating_point():
+                average.lerp_(state[name], 1 - decay)
             else:
-                self._stored[name].copy_(value)
+                average.copy_(state[name])
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the average be scored."""
@@ -81,20 +83,18 @@ class WeightEMA(Callback):
 
     @torch.no_grad()
     def _swap(self, pl_module: LightningModule) -> None:
-        for name, value in pl_module.state_dict().items():
-            kept = value.clone()
-            value.copy_(self._stored[name])
-            self._stored[name] = kept
+        state = pl_module.state_dict()
+        for name, value in self._stored.items():
+            self._stored[name] = state[name].clone()
+            state[name].copy_(value)
         self._has_average = not self._has_average
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the average into `state_dict`, and what training goes on with beside it."""
         if not self._stored:
             return
-        if self._has_average:
-            checkpoint[_CURRENT] = self._stored
-        else:
-            checkpoint[_CURRENT], checkpoint["state_dict"] = checkpoint["state_dict"], self._stored
+        state, other = checkpoint["state_dict"], checkpoint["state_dict"] | self._stored
+        checkpoint[_CURRENT], checkpoint["state_dict"] = (other, state) if self._has_average else (state, other)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Go on with the weights of the checkpoint, and with its average."""
@@ -110,3 +110,12 @@ class WeightEMA(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting the steps in the average."""
         self._updates = state_dict["updates"]
+
+
+def _changed_by_steps(pl_module: LightningModule) -> dict[str, Tensor]:
+    """Return weights and statistics of batch norms; what a validation finds, such as a temperature, is neither."""
+    names = {name for name, _ in pl_module.named_parameters()}
+    for prefix, part in pl_module.named_modules():
+        if isinstance(part, _BatchNorm):
+            names |= {f"{prefix}.{name}" for name, _ in part.named_buffers(recurse=False)}
+    return {name: value for name, value in pl_module.state_dict().items() if name in names}

@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 import resvision.data
 from resvision._version import __version__
 from resvision.batch import LabelKind
-from resvision.callbacks import NonFiniteLossError, Pictures, Progress, RunStopped, lost_process
+from resvision.callbacks import BestCheckpoint, NonFiniteLossError, Pictures, Progress, RunStopped, lost_process
 from resvision.cli import shipped
 from resvision.cli.messages import UsageError, explain_parse_error
 from resvision.cli.origin import Origin, sweep
@@ -267,8 +267,8 @@ class VisionCLI(LightningCLI):
         if self._run_folder is None:
             return
         self.trainer.loggers = []  # the table of the run ends with its last epoch
-        checkpoint = self.trainer.checkpoint_callback
-        best = (checkpoint.best_model_path or None) if isinstance(checkpoint, ModelCheckpoint) else None
+        kept = next((one for one in self.trainer.checkpoint_callbacks if isinstance(one, BestCheckpoint)), None)
+        best = None if kept is None else kept.best_model_path or None
         self.trainer.validate(self.model, self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
         _say(f"\n{self.model.report()}\n\nrun folder {self._run_folder}")
 

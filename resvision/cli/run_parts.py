@@ -88,7 +88,7 @@ def run_callbacks(folder: Path, task: VisionTask, seed: int, continued: Path | N
     checkpoints = folder / "checkpoints"
     best = BestCheckpoint(checkpoints, monitor=task.monitor, mode=task.mode, continued=continued)
     # After every epoch, also where validation is rarer; so a stopped run loses one epoch at most.
-    last = ModelCheckpoint(
+    last = _LastCheckpoint(
         checkpoints, filename="last", every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
     )
     return [
@@ -104,3 +104,7 @@ def run_callbacks(folder: Path, task: VisionTask, seed: int, continued: Path | N
         best,
         last,
     ]
+
+
+class _LastCheckpoint(ModelCheckpoint):
+    """A type of its own: Lightning refuses a `ModelCheckpoint` of a config that has the same settings as another."""

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from resvision._version import __version__
 from resvision.layers import InputStatistics
-from resvision.tasks.changed_settings import apply_changes, optimizer_settings, scheduler_settings
+from resvision.tasks.changed_settings import apply_changes, check_kinds, optimizer_settings, scheduler_settings
 from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning
 from resvision.tasks.parameters import parameter_groups
 from resvision.tasks.schedules import DropAtSteps, WarmupCosine
@@ -237,9 +237,10 @@ class VisionTask(LightningModule, ABC):
             for group in optimizer.param_groups:
                 group["lr"] *= group["lr_factor"]
         self._said = {"optimizer": optimizer_settings(optimizer), "scheduler": {}}
-        if self._scheduler is None:
+        scheduler = None if self._scheduler is None else self._scheduler(optimizer)
+        self._said["kinds"] = check_kinds((self._said_before or {}).get("kinds", {}), optimizer, scheduler)
+        if scheduler is None:
             return optimizer
-        scheduler = self._scheduler(optimizer)
         if isinstance(scheduler, WarmupCosine) and scheduler.total_steps is None:
             scheduler.run_for(self._total_steps())
         self._said["scheduler"] = scheduler_settings(scheduler)

@@ -6,7 +6,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-__all__ = ["apply_changes", "optimizer_settings", "scheduler_settings"]
+__all__ = ["apply_changes", "check_kinds", "optimizer_settings", "scheduler_settings"]
 
 
 def optimizer_settings(optimizer: Optimizer) -> list[dict[str, Any]]:
@@ -17,6 +17,29 @@ def optimizer_settings(optimizer: Optimizer) -> list[dict[str, Any]]:
 def scheduler_settings(scheduler: LRScheduler | None) -> dict[str, Any]:
     """Return the settings of a schedule that was just built; its counters stand where they always begin."""
     return {} if scheduler is None else _plain(scheduler.state_dict())
+
+
+def check_kinds(before: Mapping[str, Any], optimizer: Optimizer, scheduler: LRScheduler | None) -> dict[str, str]:
+    """Return the names of the classes of both, which must be those of the run that is continued.
+
+    Args:
+        before: The names in the run before; empty if there was none.
+        optimizer: Of this run.
+        scheduler: Likewise.
+
+    Raises:
+        ValueError: One differs: what it has counted so far means nothing to the other.
+    """
+    now = {"optimizer": type(optimizer).__name__, "scheduler": "no schedule"}
+    if scheduler is not None:
+        now["scheduler"] = type(scheduler).__name__
+    for name, kind in before.items():
+        if kind != now[name]:
+            raise ValueError(
+                f"the run that goes on has {kind} for its {name}, and now it is to be {now[name]}; "
+                "to change it, begin a new run from the weights: --model.weights CHECKPOINT"
+            )
+    return now
 
 
 def apply_changes(

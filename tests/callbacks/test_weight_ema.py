@@ -85,6 +85,14 @@ def test_best_checkpoint__scores_what_was_logged(tmp_path: Path) -> None:
     assert temperature.item() != 1.0  # found for the average, and kept with it
 
 
+def test_temperature__stays_what_the_last_validation_found(tmp_path: Path) -> None:
+    _fit(tmp_path, check_val_every_n_epoch=2, max_epochs=3)
+    found, later = (torch.load(tmp_path / "saved" / f"step={step}.ckpt", weights_only=True) for step in (7, 9))
+    for state in ("state_dict", "current_state_dict"):
+        assert found[state]["temperature"].item() != 1.0
+        assert torch.equal(later[state]["temperature"], found[state]["temperature"])
+
+
 def test_run__that_stops_goes_on_with_weights_and_average(tmp_path: Path) -> None:
     whole, trainer = _fit(tmp_path / "whole")
     # After an epoch of 3 steps: from there Lightning by itself goes on with the same batches.

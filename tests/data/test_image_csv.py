@@ -160,6 +160,18 @@ def test_table__that_cannot_be_trained_on_is_refused(
         _data(tmp_path, header, rows, **options)
 
 
+def test_test__needs_no_picture_that_was_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [(f"{n}.png", "dog" if n % 2 else "cat", ("train", "val", "test")[n // 4]) for n in range(12)]
+    data = _data(tmp_path, "path,label,split", rows)
+    for number in range(8):
+        (tmp_path / f"{number}.png").unlink()
+    data.setup("test")
+    assert _numbers(data, "test") == [8, 9, 10, 11]
+    assert "test: not compared with the pictures of train, which are not here: " in caplog.text
+    with pytest.raises(DataError, match=r"there is no file .*0\.png"):
+        data.setup("fit")
+
+
 def test_test__that_is_not_there_is_an_error_when_it_is_needed(tmp_path: Path) -> None:
     data = _data(tmp_path, "path,label", [(f"{n}.png", "dog" if n % 2 else "cat") for n in range(8)])
     with pytest.raises(

@@ -26,6 +26,20 @@ def test_loss__of_shares_that_are_one_class_is_that_of_the_class(loss: Classific
     assert hard.item() == pytest.approx(soft.item())
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "focal"])
+def test_loss__with_class_weights_of_shares_that_are_one_class_is_that_of_the_class(loss: ClassificationLoss) -> None:
+    truths = LABEL, F.one_hot(LABEL, 3).double()
+    hard, soft = (classification_loss(LOGITS, truth, loss=loss, class_weights=WEIGHTS) for truth in truths)
+    assert hard.item() == pytest.approx(soft.item())
+
+
+def test_cross_entropy__with_class_weights_of_a_mixed_picture_is_a_weighted_mean() -> None:
+    shares = torch.tensor([[0.25, 0.75, 0.0]], dtype=torch.float64)
+    ends = [classification_loss(LOGITS[:1], torch.tensor([k])).item() for k in (0, 1)]
+    found = classification_loss(LOGITS[:1], shares, class_weights=WEIGHTS).item()
+    assert found == pytest.approx((0.25 * 1 * ends[0] + 0.75 * 2 * ends[1]) / (0.25 * 1 + 0.75 * 2))
+
+
 def test_focal__equals_that_of_pixels_and_a_hand_computation() -> None:
     found = classification_loss(LOGITS, LABEL, loss="focal").item()
     assert found == pytest.approx(focal_loss(LOGITS[..., None, None], LABEL[:, None, None]).item())

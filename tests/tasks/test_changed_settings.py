@@ -46,6 +46,13 @@ def test_learning_rate__is_that_of_now(scheduler: Any, expected: float, tmp_path
     assert [group["weight_decay"] for group in _groups(again)] == [0.25, 0.0]
 
 
+@pytest.mark.parametrize("scheduler", [None, partial(StepLR, step_size=1)])
+def test_schedule__of_another_kind_is_refused(scheduler: Any, tmp_path: Path) -> None:
+    _fit(tmp_path / "1", 1, partial(WarmupCosine, total_steps=100)).save_checkpoint(tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match=r"has WarmupCosine for its scheduler, .* --model.weights CHECKPOINT"):
+        _fit(tmp_path / "2", 2, scheduler, tmp_path / "a.ckpt")
+
+
 def test_schedule__is_that_of_now(tmp_path: Path) -> None:
     _fit(tmp_path / "1", 2, partial(StepLR, step_size=1, gamma=0.5)).save_checkpoint(tmp_path / "a.ckpt")
     again = _fit(tmp_path / "2", 4, partial(StepLR, step_size=1, gamma=0.1), tmp_path / "a.ckpt")

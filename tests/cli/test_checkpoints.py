@@ -1,0 +1,36 @@
+"""Checkpoints that a config asks for stand beside `best.ckpt` and `last.ckpt`."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from resvision.cli import main
+from tests.cli.test_resume import CONFIG
+
+
+def test_checkpoints__of_a_config_leave_the_report_to_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["resvision"])
+    Path("mine.yaml").write_text(yaml.safe_dump(CONFIG))
+    name = "lightning.pytorch.callbacks.ModelCheckpoint"
+    asked = [
+        {"class_path": name, "init_args": {"monitor": "val/miou", "mode": "min", "filename": "worst"}},
+        {"class_path": name, "init_args": {"every_n_epochs": 1, "filename": "{epoch}"}},
+    ]
+    callbacks = yaml.safe_dump(asked, default_flow_style=True)
+    assert main(["fit", "--config", "mine.yaml", "--trainer.callbacks", callbacks, "--trainer.max_epochs", "4"]) == 0
+    said = capsys.readouterr().out
+    assert {"best.ckpt", "last.ckpt"} <= {path.name for path in Path("runs/mine/1/checkpoints").iterdir()}
+    (worst,) = Path("runs/mine/1").rglob("worst.ckpt")
+    epochs = [torch.load(path, weights_only=True)["epoch"] for path in (worst.parent / "best.ckpt", worst)]
+    assert epochs[0] != epochs[1]
+    reports = []
+    for checkpoint in (worst.parent / "best.ckpt", worst):
+        assert main(["validate", "--config", "mine.yaml", "--ckpt_path", str(checkpoint)]) == 0
+        reports.append(capsys.readouterr().out.split("\n\n")[1])
+    assert reports[0] in said
+    assert reports[1] not in said
