@@ -38,12 +38,12 @@ def classification_loss(
         label_smoothing: Share of the truth that is spread evenly over all classes.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if loss == "cross_entropy" and (target.ndim == 1 or class_weights is None):
-        return F.cross_entropy(logits, target, class_weights, label_smoothing=label_smoothing)
     if loss == "cross_entropy":
-        # torch divides by what the pictures weigh only where each has one class.
-        total = F.cross_entropy(logits, target, class_weights, label_smoothing=label_smoothing, reduction="sum")
-        return total / (target * class_weights).sum()
+        mean = F.cross_entropy(logits, target, class_weights, label_smoothing=label_smoothing)
+        if class_weights is None or target.ndim == 1:
+            return mean
+        # torch divides by the number of pictures here, and by what they weigh where each has one class.
+        return mean * len(target) / (target * class_weights).sum()
     classes = logits.shape[1]
     truth = target if target.ndim == 2 else F.one_hot(target, classes)
     truth = truth.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / classes
