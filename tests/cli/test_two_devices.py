@@ -92,8 +92,9 @@ def test_process_that_is_killed__ends_the_other_with_a_message(under: tuple[str,
     die = [{"class_path": "tests.callbacks.signals.Die", "init_args": {"rank": rank, "batch": 2}}]
     words = ["--trainer.devices", "2", "--data.batch_size", "1"]
     code, said = _fit(place, *words, "--trainer.callbacks", yaml.safe_dump(die, default_flow_style=True), under=under)
-    # The first process ends as the shell sees it: killed, or with its error. `torchrun` says which one was killed.
-    assert code == (-signal.SIGKILL if rank == 0 and not under else 1), said
+    # The first process ends as the shell sees it: killed, or with its error, unless Lightning, which looks after the
+    # other every 5 seconds, kills it before that. `torchrun` says which one was killed.
+    assert code in ({1} if under else {-signal.SIGKILL} if rank == 0 else {1, -signal.SIGKILL}), said
     assert "resvision fit: error: another process of this run has ended, so this one ends too" in said
     # `torchrun` ends with one of its own, which says which process was killed.
     assert "exitcode  : -9" in said if under else "Traceback" not in said
