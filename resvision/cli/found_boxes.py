@@ -1,8 +1,11 @@
 """What `predict` writes of a detector: a line and a picture for each file, and COCO's list of results."""
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+from operator import eq
+from pathlib import Path, PurePath
 from typing import Any, final
 
 from numpy.typing import NDArray
@@ -22,10 +25,12 @@ class CocoResults:
     Args:
         pictures: All files, in their order.
         class_names: In the order of their numbers.
-        annotations: COCO's JSON file for these pictures, whose ids are taken, by the names of files and classes.
+        annotations: COCO's JSON file for these pictures, whose ids are taken, by the names of files and classes. A
+            picture is the image whose name is most of the end of its path.
 
     Raises:
-        ValueError: The annotations are none of COCO's, or do not know a class.
+        ValueError: The annotations are none of COCO's, do not know a class or a picture, or leave open which image a
+            picture is.
     """
 
     def __init__(self, pictures: Sequence[Path], class_names: Sequence[str], annotations: Path | None) -> None:
@@ -40,17 +45,17 @@ class CocoResults:
         wrong = f"{annotations} is no JSON file of COCO's: it needs the lists images and categories"
         try:
             said = json.loads(annotations.read_text(encoding="utf-8"))
-            images = {Path(image["file_name"]).name: image["id"] for image in said["images"]}
+            images = {image["id"]: PurePath(image["file_name"]) for image in said["images"]}
             categories = {category["name"]: category["id"] for category in said["categories"]}
         except (UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
             raise ValueError(wrong) from error
         missing = [name for name in class_names if name not in categories]
         if missing:
             raise ValueError(f"{annotations} has no category {missing[0]!r}; it has {', '.join(categories)}")
-        unknown = [path for path in self._ids if path.name not in images]
-        if unknown:
-            raise ValueError(f"{annotations} has no image {unknown[0].name!r}; give --data with the pictures it is of")
-        self._ids = {path: images[path.name] for path in self._ids}
+        try:
+            self._ids = _image_ids(self._ids, images)
+        except ValueError as error:
+            raise ValueError(f"{annotations} {error}") from None
         self._categories = [categories[name] for name in class_names]
 
     def add(self, path: Path, result: DetectionResult) -> None:
@@ -69,6 +74,41 @@ class CocoResults:
     def write(self, path: Path) -> None:
         """Write the list."""
         path.write_text(json.dumps(self._entries), encoding="utf-8")
+
+
+def _image_ids(pictures: Iterable[Path], images: Mapping[int, PurePath]) -> dict[Path, int]:
+    """Return the id of the image that each picture is.
+
+    Args:
+        pictures: Files.
+        images: The name of each image, which may have folders, by its id.
+
+    Raises:
+        ValueError: No image is a picture, two fit it equally well, or two pictures would be one image.
+    """
+    alike = defaultdict(list)
+    for number, name in images.items():
+        alike[name.name].append(number)
+    found: dict[int, Path] = {}
+    for path in pictures:
+        fits = {number: _fit(images[number], path) for number in alike.get(path.name, [])}
+        if not fits:
+            raise ValueError(f"has no image {path.name!r}; give --data with the pictures it is of")
+        best = max(fits.values())
+        first, *others = [number for number, fit in fits.items() if fit == best]
+        if others:
+            both = " and ".join(f"{images[number]} (id {number})" for number in (first, others[0]))
+            raise ValueError(f"has two images that {path} may be: {both}; name its folders in their file_name")
+        if first in found:
+            raise ValueError(f"has one image, {images[first]} (id {first}), for both {found[first]} and {path}")
+        found[first] = path
+    return {path: number for number, path in found.items()}
+
+
+def _fit(name: PurePath, path: Path) -> tuple[bool, int]:
+    """Return whether a path ends with a whole name, and how many parts at their ends are equal."""
+    equal = len([*takewhile(bool, map(eq, reversed(name.parts), reversed(path.absolute().parts)))])
+    return equal == len(name.parts), equal
 
 
 def write_boxes(result: DetectionResult, image: NDArray[Any], output: Path, name: Path) -> dict[str, Any]:

@@ -160,13 +160,18 @@ def _lines(path: Path) -> list[str]:
 
 def _label_file(root: Path, picture: Path) -> Path:
     """Return the label file of a picture: below `labels` in the place of `images`, or beside it."""
-    beside = picture.with_suffix(".txt")
-    parts = list(beside.relative_to(root).parts)
+    beside, usual = picture.with_suffix(".txt"), _usual_label_file(root, picture)
+    return beside if beside.is_file() and not usual.is_file() else usual
+
+
+def _usual_label_file(root: Path, picture: Path) -> Path:
+    """Return where a label file is looked for first: the last `images` in the path of its picture becomes `labels`."""
+    path = picture.with_suffix(".txt")
+    parts = path.relative_to(root).parts
     if "images" not in parts[:-1]:
-        return beside
+        return path
     last = len(parts) - 2 - parts[-2::-1].index("images")
-    elsewhere = root.joinpath(*parts[:last], "labels", *parts[last + 1 :])
-    return beside if beside.is_file() and not elsewhere.is_file() else elsewhere
+    return root.joinpath(*parts[:last], "labels", *parts[last + 1 :])
 
 
 def _check_labels(root: Path, folder: Path, names: Iterable[str]) -> None:
@@ -248,7 +253,7 @@ def _place(root: Path, base: Path, place: Any, where: str) -> Path:
 
 
 def write_yolo(root: Path, split: Split, annotations: Annotations) -> None:
-    """Write a label file for each picture, below `labels/<split>`.
+    """Write a label file for each picture in `images/<split>`, where `YoloFolder` looks for it.
 
     Boxes around crowds are left out, as there is no word for them; so are marks such as `difficult`.
 
@@ -267,7 +272,7 @@ def write_yolo(root: Path, split: Split, annotations: Annotations) -> None:
             f"{label} {' '.join(f'{value:.{_DIGITS}g}' for value in row)}\n"
             for label, row in zip(annotations.labels[rows][chosen].tolist(), table[chosen].tolist(), strict=True)
         ]
-        path = root / "labels" / split / PurePosixPath(name).with_suffix(".txt")
+        path = _usual_label_file(root, root / "images" / split / name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(lines), encoding="utf-8")
 

@@ -47,6 +47,64 @@ def test_results__take_the_ids_of_annotations(tmp_path: Path) -> None:
     assert [first["image_id"], first["category_id"], second["category_id"]] == [70, 90, 17]
 
 
+def _annotations(folder: Path, images: dict[int, str]) -> Path:
+    said = {
+        "images": [{"id": number, "file_name": name} for number, name in images.items()],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+    }
+    file = folder / "said.json"
+    file.write_text(json.dumps(said), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("images", "pictures"),
+    [
+        ({11: "cam1/1.jpg", 22: "cam2/1.jpg"}, {"cams/cam1/1.jpg": 11, "cams/cam2/1.jpg": 22}),
+        ({22: "old/cam2/1.jpg", 11: "old/cam1/1.jpg"}, {"cams/cam1/1.jpg": 11, "cams/cam2/1.jpg": 22}),
+        ({1: "1.jpg", 2: "cam1/1.jpg"}, {"cam1/1.jpg": 2, "cam2/1.jpg": 1}),
+        ({1: "1.jpg", 2: "b/cam2/1.jpg"}, {"a/cam2/1.jpg": 1}),
+        ({1: "m1/1.jpg", 2: "1/1.jpg"}, {"cam1/1/1.jpg": 2}),
+    ],
+)
+def test_results__know_pictures_of_one_name_by_their_folders(
+    tmp_path: Path, images: dict[int, str], pictures: dict[str, int]
+) -> None:
+    paths = [Path(name) for name in pictures]
+    results = CocoResults(paths, NAMES, _annotations(tmp_path, images))
+    for path in paths:
+        last = _written(results, path, tmp_path)[-1]
+        assert last["image_id"] == pictures[path.as_posix()]
+
+
+def test_results__know_pictures_by_the_folder_they_are_called_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cam1").mkdir()
+    monkeypatch.chdir(tmp_path / "cam1")
+    results = CocoResults([Path("1.jpg")], NAMES, _annotations(tmp_path, {11: "cam1/1.jpg", 22: "cam2/1.jpg"}))
+    assert _written(results, Path("1.jpg"), tmp_path)[0]["image_id"] == 11
+
+
+@pytest.mark.parametrize(
+    ("images", "pictures", "message"),
+    [
+        (
+            {11: "cam1/1.jpg", 22: "cam2/1.jpg"},
+            ["cam3/1.jpg"],
+            r"has two images that cam3/1\.jpg may be: cam1/1\.jpg \(id 11\) and cam2/1\.jpg \(id 22\); name",
+        ),
+        ({1: "1.jpg", 2: "1.jpg"}, ["1.jpg"], r"two images .*: 1\.jpg \(id 1\) and 1\.jpg \(id 2\)"),
+        ({1: "1.jpg"}, ["cam1/1.jpg", "cam2/1.jpg"], r"one image, 1\.jpg \(id 1\), for both cam1/1\.jpg and cam2/1"),
+    ],
+)
+def test_results__give_no_id_that_is_not_sure(
+    tmp_path: Path, images: dict[int, str], pictures: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        CocoResults([Path(name) for name in pictures], NAMES, _annotations(tmp_path, images))
+
+
 @pytest.mark.parametrize(
     ("said", "message"),
     [

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator, Mapping
 from itertools import permutations
 from pathlib import Path
@@ -126,3 +127,19 @@ def test_names__with_folders_are_kept(tmp_path: Path) -> None:
     for form in FORMATS:
         write_folder(tmp_path / form, form, folder.class_names, found, link=False)
         assert "far/b.png" in open_folder(tmp_path / form, form).read("train").names
+
+
+def test_yolo__gives_back_pictures_whose_folders_are_called_as_its_own(tmp_path: Path) -> None:
+    said = coco_said()
+    for image, place in zip(said["images"], ("images", "far/images/near", "labels"), strict=True):
+        image["file_name"] = f"{place}/{image['file_name']}"
+        draw(tmp_path / "coco" / "images" / "train" / image["file_name"])
+    (tmp_path / "coco" / "annotations").mkdir()
+    (tmp_path / "coco" / "annotations" / "train.json").write_text(json.dumps(said), encoding="utf-8")
+    folder = open_folder(tmp_path / "coco", "coco")
+    found = _all(folder)
+    write_folder(tmp_path / "yolo", "yolo", folder.class_names, found, link=False)
+    yolo = open_folder(tmp_path / "yolo", "yolo")
+    assert yolo.read("train").repairs == ()  # every picture has its label file
+    write_folder(tmp_path / "again", "coco", yolo.class_names, _all(yolo), link=False)
+    _assert_equal(found, _all(open_folder(tmp_path / "again", "coco")))
