@@ -68,7 +68,8 @@ class ReplayCLI(VisionCLI):
         for name in said["files"]:
             print(f"  {name}")
         image = self._batch["image"]
-        print(f"pixels: {tuple(image.shape)}, {image.dtype}, from {image.min().item()} to {image.max().item()}")
+        low, high = image.float().aminmax()  # torch compares no 16-bit integers
+        print(f"pixels: {tuple(image.shape)}, {image.dtype}, from {low.item():g} to {high.item():g}")
         origin = "the first weights of the run"
         if self._checkpoint is not None:
             checkpoint = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
@@ -76,7 +77,12 @@ class ReplayCLI(VisionCLI):
             model.load_state_dict(checkpoint.get("current_state_dict", checkpoint["state_dict"]))
             origin = f"the weights of {self._checkpoint}, after step {checkpoint['global_step']}"
         torch.default_generator.manual_seed(fold(said["seed"], "step", said["number"]))
-        with _first_non_finite(model.train()) as found:
+        model.train()
+        # What is frozen depends on the epoch, which the task asks its trainer for.
+        model.trainer = self.trainer
+        self.trainer.fit_loop.epoch_progress.current.completed = said["epoch"]
+        model.on_train_epoch_start()
+        with _first_non_finite(model) as found:
             loss = model.training_loss(self._batch)
             loss.backward()  # type: ignore[no-untyped-call]
         print(f"\nwith {origin}: the loss is {loss.item()}")

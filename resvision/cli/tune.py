@@ -29,13 +29,20 @@ def main(verb: str, words: Sequence[str]) -> int:
         prog=f"resvision {verb}",
         allow_abbrev=False,
         description="Find the learning rate or the batch size of a config by trying. All options of `resvision fit` "
-        "are taken too. Nothing is changed: what is found is printed, and a plot of losses by learning rates is kept.",
+        "are taken too, but for --ckpt_path and --resume. Nothing is changed: what is found is printed, and a plot of "
+        "losses by learning rates is kept.",
     )
     parser.add_argument("--find", choices=("lr", "batch_size"), default="lr", help="what to find; default: lr")
     parser.add_argument("--steps", type=int, default=100, help="training steps to try learning rates in; default: 100")
     options, rest = parser.parse_known_args(words)
+    request = Request.parse(rest)
+    if request.ckpt_path is not None or request.resume:
+        raise UsageError(
+            "tune begins a run and goes on with none: leave out --ckpt_path and --resume, and give the pretrained "
+            "weights to begin from by --model.weights"
+        )
     prepare()
-    TuneCLI(Request.parse(rest), find=options.find, steps=options.steps)
+    TuneCLI(request, find=options.find, steps=options.steps)
     return 0
 
 
@@ -43,7 +50,7 @@ class TuneCLI(VisionCLI):
     """The command line of `fit`, with a trial in place of the training.
 
     Args:
-        request: The words after the verb.
+        request: The words after the verb; no checkpoint is among them.
         find: `lr` or `batch_size`.
         steps: Steps in which to try learning rates.
     """
@@ -54,11 +61,12 @@ class TuneCLI(VisionCLI):
         super().__init__("fit", request)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Create a trainer that trains for a while and keeps nothing."""
+        """Create a trainer that trains for a while, and the folder for all that is written."""
+        # Every check of the data comes before the folder is made, and the folder before the search.
         self.datamodule.setup("fit")
-        if self._checkpoint is None:
-            self.model.require_weights()
-        self._run_folder = None
+        self.model.require_weights()
+        self._folder = new_folder(_TUNINGS / self._request.name, self._request.run_dir, "--run_dir")
+        kwargs["default_root_dir"] = str(self._folder)
         callbacks = []
         if self._find == "lr":
             callbacks.append(self._range)
@@ -79,17 +87,16 @@ class TuneCLI(VisionCLI):
         self.model.keep_learning_rate()
         self.trainer.fit(self.model, self.datamodule)
         rate = self._range.suggestion()
-        folder = new_folder(_TUNINGS / self._request.name, self._request.run_dir, "--run_dir")
         pairs = list(zip(self._range.rates, self._range.losses, strict=True))
-        with (folder / "learning_rates.csv").open("w", encoding="utf-8", newline="") as file:
+        with (self._folder / "learning_rates.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("learning_rate", "loss"), *pairs])
         shown = [(x, y) for x, y in pairs if math.isfinite(y)]
         xs, ys = zip(*shown, strict=True)
         plot = draw_curve(xs, ys, mark=rate, labels=("learning rate", "training loss, smoothed"))
-        plot.save(folder / "learning_rates.png")
+        plot.save(self._folder / "learning_rates.png")
         print(
             f"learning rate: {rate:.2g}, where the loss falls most steeply; "
-            f"look at {folder / 'learning_rates.png'}: half of it or a third is on the safe side\n"
+            f"look at {self._folder / 'learning_rates.png'}: half of it or a third is on the safe side\n"
             f"to use it: --model.optimizer.init_args.lr {rate:.2g}"
         )
 

@@ -1,6 +1,7 @@
 """A run that is stopped by a signal, or broken, and goes on by `--resume auto` as if nothing had been."""
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from resvision import create_backbone
 from resvision.cli import main
 
 CONFIG = {
@@ -142,11 +144,22 @@ def test_ckpt_path__tells_what_comes_from_the_checkpoint(capsys: pytest.CaptureF
     assert last["optimizer_states"][0]["param_groups"][0]["initial_lr"] == 0.25
 
 
-def test_replay__looks_into_the_batch(capsys: pytest.CaptureFixture[str]) -> None:
+def _fit_until_the_loss_is_nan(*words: str) -> Path:
+    """Return the folder of a run that kept the batch of its step 2."""
     spoil = [{"class_path": "tests.callbacks.test_finite_loss.Spoil", "init_args": {"number": 2}}]
-    words = ["--trainer.callbacks", yaml.safe_dump(spoil, default_flow_style=True)]
-    run = Path("runs/mine/1")
-    assert _fit("--config", "mine.yaml", *words) == 1
+    callbacks = ["--trainer.callbacks", yaml.safe_dump(spoil, default_flow_style=True)]
+    assert _fit("--config", "mine.yaml", *callbacks, *words) == 1
+    return Path("runs/mine/1")
+
+
+def _keep_pixels(run: Path, image: torch.Tensor) -> None:
+    """Put other pixels into the batch that a run has kept."""
+    path = run / "nonfinite" / "batch.pt"
+    torch.save(torch.load(path, weights_only=True) | {"image": image}, path)
+
+
+def test_replay__looks_into_the_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    run = _fit_until_the_loss_is_nan()
     said = capsys.readouterr().err
     assert "the loss is nan at step 2 (epoch 0, batch 1), in the pictures" in said
     assert f"look into it: resvision replay {run}" in said
@@ -155,13 +168,38 @@ def test_replay__looks_into_the_batch(capsys: pytest.CaptureFixture[str]) -> Non
     shown = capsys.readouterr().out
     assert re.search(r"with the first weights of the run: the loss is \d+\.\d+$", shown, flags=re.MULTILINE)
     assert "nothing is wrong with the pictures" in shown
-    kept = torch.load(run / "nonfinite" / "batch.pt", weights_only=True)
-    kept["image"] = torch.full(kept["image"].shape, torch.nan)
-    torch.save(kept, run / "nonfinite" / "batch.pt")
+    _keep_pixels(run, torch.full((2, 3, 32, 32), torch.nan))
     assert main(["replay", str(run)]) == 0
     shown = capsys.readouterr().out
     assert "the first result that is not finite is that of model." in shown
     assert "gradients that are not finite: " in shown
+
+
+def test_replay__takes_16_bit_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    run = _fit_until_the_loss_is_nan()
+    image = torch.full((2, 3, 32, 32), 300)
+    image[0, 0, 0, 0] = 65535
+    _keep_pixels(run, image.to(torch.uint16))
+    capsys.readouterr()
+    assert main(["replay", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "pixels: (2, 3, 32, 32), torch.uint16, from 300 to 65535\n" in shown
+    assert "nothing is wrong with the pictures" in shown
+
+
+def test_replay__freezes_what_was_frozen_in_the_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    backbone = create_backbone("resnet10t")
+    torch.save(backbone.state_dict(), "weights.pth")
+    run = _fit_until_the_loss_is_nan("--model.weights", "weights.pth", "--model.finetune", "gradual")
+    _keep_pixels(run, torch.full((2, 3, 32, 32), torch.nan))
+    report = run / "nonfinite" / "report.json"
+    trained = []
+    for epoch in (0, 9):
+        report.write_text(json.dumps(json.loads(report.read_text()) | {"epoch": epoch}))
+        assert main(["replay", str(run)]) == 0
+        (count,) = re.findall(r"gradients that are not finite: \d+ of (\d+)", capsys.readouterr().out)
+        trained.append(int(count))
+    assert trained[1] - trained[0] == len(list(backbone.parameters()))
 
 
 def test_replay__of_a_run_that_went_well_has_nothing_to_show(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from resvision.cli import main
+from resvision.cli.tune import TuneCLI
 
 CONFIG = str(Path(__file__).parents[1] / "conf" / "cls_shapes.yaml")
 
@@ -34,3 +35,29 @@ def test_tune__finds_no_batch_size_on_a_cpu(
     monkeypatch.chdir(tmp_path)
     assert main(["tune", "--find", "batch_size", "--config", CONFIG, "--trainer.accelerator", "cpu"]) == 2
     assert "by filling the memory of a GPU, and this run is on a CPU" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--ckpt_path", "last"], ["--resume", "auto"]])
+def test_tune__begins_from_no_checkpoint(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", "--config", CONFIG, *words]) == 2
+    shown = capsys.readouterr()
+    (line,) = shown.err.splitlines()
+    assert line.endswith("give the pretrained weights to begin from by --model.weights")
+    assert not shown.out
+
+
+def test_tune__writes_into_its_folder_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    callbacks = ["--trainer.callbacks", "[{class_path: GradientFlow}]"]
+    assert main(["tune", "--config", CONFIG, "--steps", "10", *callbacks]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["tunings"]
+    assert Path("tunings/cls_shapes/1/gradient_flow.csv").is_file()
+
+
+def test_tune__refuses_a_folder_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(TuneCLI, "fit", lambda *_, **__: pytest.fail("searched first"))
+    (tmp_path / "mine").touch()
+    assert main(["tune", "--config", CONFIG, "--run_dir", str(tmp_path)]) == 2
+    assert f"--run_dir {tmp_path} is not empty" in capsys.readouterr().err
