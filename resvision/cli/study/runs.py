@@ -61,16 +61,18 @@ class RunOfStudy:
         return self.folder.with_name(f"{self.folder.name}.log")
 
     def record(self) -> Record:
-        """Return what is known of it.
+        """Return what is known of it; what was told to a run that saved no checkpoint does not count.
 
         Raises:
             UsageError: What lies there was trained with other settings.
         """
-        path = self._record_path
+        path, fresh = self._record_path, Record(list(self.plan.words))
         if not path.is_file():
-            return Record(list(self.plan.words))
+            return fresh
         record = Record(**json.loads(path.read_text(encoding="utf-8")))
-        if record.words != list(self.plan.words):
+        if record.words != fresh.words:
+            if not any((self.folder / "checkpoints").glob("*.ckpt")):
+                return fresh
             now, before = _differing(self.plan.words, record.words), _differing(record.words, self.plan.words)
             raise UsageError(
                 f"{self.folder} was trained with {before or 'less'}, and now it is to be {now or 'less'}; "
@@ -162,7 +164,11 @@ class _Crew:
 
     def train(self, run: RunOfStudy) -> int:
         """Train one run to its end, or until it is stopped; return its exit code."""
+        if self._stopped:
+            return 128 + signal.SIGTERM
         record = run.record()
+        # Before the first checkpoint, so that even after a kill it is known with which settings that was trained.
+        run.keep(record)
         code = 0
         for words in run.commands():
             begin = time.perf_counter()
@@ -173,6 +179,8 @@ class _Crew:
                 break
         record.finished = code == 0
         run.keep(record)
+        if code == _MISTAKE:
+            self._stopped = True  # no other run begins before `train_all` hears of it
         return code
 
     def stop(self) -> None:

@@ -6,13 +6,15 @@ import stat
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from resvision.cli.messages import UsageError
 from resvision.cli.study.plan import PlannedRun
-from resvision.cli.study.runs import RunOfStudy, train_all
+from resvision.cli.study.runs import RunOfStudy, _Crew, train_all
 
 # Called as `-m resvision VERB --act ACT ... --run_dir DIR ...`.
 PROGRAM = """#!/bin/sh
@@ -21,6 +23,7 @@ trap 'echo saved >> calls; exit 143' TERM
 case $5 in
     mistaken) echo "there is no setting 'x'"; exit 2;;
     failing) echo "the loss is nan"; echo; exit 1;;
+    saving) mkdir -p $7/checkpoints; touch $7/checkpoints/last.ckpt;;
     waiting) while :; do sleep 0.02; done;;
 esac
 """
@@ -69,7 +72,7 @@ def test_train__goes_on_after_a_failure_and_names_it() -> None:
 def test_train__stops_at_a_mistake() -> None:
     with pytest.raises(UsageError, match="mistaken, seed 0: there is no setting 'x'"):
         train_all([_run("mistaken"), _run("waiting")], 1, lambda line: None)
-    assert not _run("waiting").record().finished
+    assert not Path("study/waiting").exists()
 
 
 def test_train__side_by_side_shares_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,12 +105,42 @@ def test_train__that_is_told_to_stop_lets_its_runs_save() -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def _edited(run: RunOfStudy, *words: str) -> RunOfStudy:
+    return replace(run, plan=replace(run.plan, words=words))
+
+
 def test_record__of_other_settings_is_an_error() -> None:
-    train_all([_run("one")], 1, lambda line: None)
-    other = RunOfStudy(PlannedRun("one", None, 0, ("--act", "two", "--more=3")), Path("study/one/0"), False)
+    train_all([_run("saving")], 1, lambda line: None)
     with pytest.raises(UsageError) as caught:
-        train_all([other], 1, lambda line: None)
+        train_all([_edited(_run("saving"), "--act", "two", "--more=3")], 1, lambda line: None)
     assert str(caught.value) == (
-        "study/one/0 was trained with --act one, and now it is to be --act two --more=3; "
+        "study/saving/0 was trained with --act saving, and now it is to be --act two --more=3; "
         "name another folder with --output, or remove this one"
     )
+
+
+def test_record__of_a_mistake_does_not_hinder_its_mend() -> None:
+    with pytest.raises(UsageError, match="there is no setting 'x'"):
+        train_all([_run("mistaken")], 1, lambda line: None)
+    mended = _edited(_run("mistaken"), "--act", "one")
+    assert train_all([mended], 1, lambda line: None) == []
+    assert mended.record().finished
+
+
+def test_record__is_there_when_the_study_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _run("one")
+
+    def killed(crew: _Crew, words: Sequence[str], log: Path) -> tuple[int, float | None]:
+        checkpoints = run.folder / "checkpoints"
+        checkpoints.mkdir(parents=True)
+        (checkpoints / "last.ckpt").touch()
+        raise ProcessLookupError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Crew, "_call", killed)
+        with pytest.raises(ProcessLookupError):
+            train_all([run], 1, lambda line: None)
+    with pytest.raises(UsageError, match="was trained with --act one, and now it is to be --act two"):
+        train_all([_edited(run, "--act", "two")], 1, lambda line: None)
+    assert train_all([run], 1, lambda line: None) == []
+    assert run.record().finished
