@@ -23,10 +23,10 @@ __all__ = ["Folders", "MaskFolder"]
 class MaskFolder(VisionDataModule):
     """Pictures and masks in folders of any names, to segment.
 
-    Pictures may be grey or coloured, of 8 or 16 bits, with a palette or transparency. A mask has the size of
-    its picture and holds either the number of a class in each pixel (grey values or the indices of a palette)
-    or a colour. Validation and test take the pictures at their own size. A link to a file is
-    followed wherever it leads; one to a folder is not.
+    Pictures may be grey or coloured, of 8 or 16 bits, with a palette or transparency. A mask has the size of its
+    picture and holds either the number of a class in each pixel (grey values or the indices of a palette) or a
+    colour. Validation and test take the pictures at their own size. A link to a file is followed wherever it leads;
+    one to a folder is not.
 
     Args:
         root: Folder of the data set.

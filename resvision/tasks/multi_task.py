@@ -1,6 +1,6 @@
 """Several kinds of labels at once, by one backbone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Literal, TypedDict, final, get_args
 
 import torch
@@ -122,19 +122,17 @@ class MultiTask(VisionTask):
         self.input_size = input_size
         encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
         self.input_statistics = encoder.input_statistics
-        branches: dict[LabelKind, Branch] = {}
-        for kind, names in class_names.items():
-            specs, count = encoder.feature_specs, len(names)
-            if kind == "classification":
-                branches[kind] = ClassificationBranch(specs, count)
-            elif kind == "segmentation":
-                branches[kind] = SegmentationBranch(
-                    specs, count, decoder_stride=decoder_stride, decoder_widths=decoder_widths
-                )
-            else:
-                branches[kind] = DetectionBranch(
-                    specs, count, strides=strides or (8, 16, 32, 64, 128), channels=channels
-                )
+        specs = encoder.feature_specs
+        builders: dict[LabelKind, Callable[[int], Branch]] = {
+            "classification": lambda count: ClassificationBranch(specs, count),
+            "segmentation": lambda count: SegmentationBranch(
+                specs, count, decoder_stride=decoder_stride, decoder_widths=decoder_widths
+            ),
+            "detection": lambda count: DetectionBranch(
+                specs, count, strides=strides or (8, 16, 32, 64, 128), channels=channels
+            ),
+        }
+        branches = {kind: builders[kind](len(names)) for kind, names in class_names.items()}
         self.model = MultiHead(encoder, branches, _weighting(task_weights, class_names))
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
         self.model.to(memory_format=torch.channels_last)

@@ -180,7 +180,7 @@ class _Crew:
         record.finished = code == 0
         run.keep(record)
         if code == _MISTAKE:
-            self._stopped = True  # no other run begins before `train_all` hears of it
+            self.stop()  # no other run begins before `train_all` hears of it
         return code
 
     def stop(self) -> None:
