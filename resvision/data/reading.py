@@ -55,6 +55,10 @@ IMAGE_SUFFIXES: Final = frozenset(
 MAX_PIXELS: Final = 2 * (1024**3 // 4 // 3)
 
 _FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+#: Markers of a JPEG: frames of 8 bits (baseline, extended, progressive); and segments with a length that can stand
+#: before them (tables of coding and quantisation, restart interval, applications' own, comment).
+_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})
+_SEGMENTS: Final = frozenset({0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE})
 #: EXIF orientations whose height is the stored width.
 _TURNED: Final = (5, 6, 7, 8)
 
@@ -77,11 +81,15 @@ def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
     """
     with _opened(path) as file:
         data = file.read()
-    header = _header(path, BytesIO(data))
-    if header.format == "GIF":  # Older releases of OpenCV know none, and newer ones read frames in a way of their own.
-        return _first_frame(path, header, channels)
+    size = _jpeg_size(data)
+    if size is None:
+        header = _header(path, BytesIO(data))
+        if header.format == "GIF":  # Older releases of OpenCV know none, newer ones read frames in a way of their own.
+            return _first_frame(path, header, channels)
+    elif size[0] * size[1] > MAX_PIXELS:
+        raise _too_large(path)
     # A JPEG comes out as RGB at no cost. A TIFF of 16 bits would not: OpenCV 5.0 leaves it in blue, green, red.
-    is_rgb = channels == 3 and header.format == "JPEG"
+    is_rgb = channels == 3 and size is not None
     colour = cv2.IMREAD_COLOR_RGB if is_rgb else cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
     # The decoder's own words about a broken file would stand beside the error below, without the file's name.
     level = cv2.utils.logging.setLogLevel(0)
@@ -185,6 +193,26 @@ def _header(path: PictureFile, file: BinaryIO) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:  # Pillow's own limit may have been lifted.
         raise _too_large(path)
     return image
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Return height and width of a plain JPEG from its frame header (ITU-T T.81, B.2.2), None of anything else.
+
+    Pillow would tell the same, and does so for whatever is not plain here, but takes a twentieth of the time that
+    reading the whole picture takes. Any byte that is out of place makes the file one for Pillow, so that no decoder
+    can find another frame header than this one.
+    """
+    if not data.startswith(b"\xff\xd8"):
+        return None
+    at = 2
+    while len(header := data[at : at + 9]) == 9 and header[0] == 0xFF:
+        if header[1] in _FRAMES:
+            height, width = int.from_bytes(header[5:7]), int.from_bytes(header[7:9])
+            return (height, width) if header[4] == 8 and height and width else None
+        if header[1] not in _SEGMENTS:
+            return None
+        at += 2 + int.from_bytes(header[2:4])
+    return None
 
 
 def _too_large(path: PictureFile) -> DataError:

@@ -5,7 +5,6 @@ OpenCV.
 """
 
 import os
-import random
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -20,6 +19,7 @@ import albumentations
 
 from resvision.batch import IGNORE_INDEX
 from resvision.data.detection_geometry import LEAST_VISIBLE, Objects, fitted_size, zoomed
+from resvision.data.seeding import Draws
 
 __all__ = [
     "Augmentation",
@@ -55,7 +55,7 @@ class SegmentationTransform:
             raise ValueError(f"crop_size is {list(crop_size)}; height and width must be at least 1")
         crop = _crop(crop_size) if crop_size else []
         transforms = [*augmentation, *crop] if isinstance(augmentation, list) else _segmentation(augmentation, crop)
-        self._compose = albumentations.Compose(transforms)
+        self._compose = _Repeatable(transforms)
 
     def __call__(
         self, image: NDArray[Any], mask: NDArray[np.uint8], *, seed: int
@@ -70,7 +70,7 @@ class SegmentationTransform:
         Returns:
             The picture in the type that it had, and its mask.
         """
-        result = _apply(self._compose, {"image": image, "mask": mask}, seed)
+        result = self._compose({"image": image, "mask": mask}, seed)
         return result["image"], result["mask"]
 
 
@@ -95,7 +95,7 @@ class ClassificationTransform:
             raise ValueError(f"image_size is {image_size}; it must be at least 1")
         if not isinstance(augmentation, list):
             augmentation = _classification(augmentation, (image_size, image_size))
-        self._compose = albumentations.Compose(augmentation)
+        self._compose = _Repeatable(augmentation)
 
     def __call__(self, image: NDArray[Any], *, seed: int) -> NDArray[Any]:
         """Augment one picture; the result is a pure function of the arguments.
@@ -107,7 +107,7 @@ class ClassificationTransform:
         Returns:
             The picture in the type that it had, of the size that the transforms give.
         """
-        return _apply(self._compose, {"image": image}, seed)["image"]
+        return self._compose({"image": image}, seed)["image"]
 
 
 class DetectionTransform:
@@ -198,21 +198,45 @@ class MultiTaskTransform:
         Returns:
             The picture in the type that it had, its mask, and the objects that are left in it.
         """
-        result = _apply(self._compose, {"image": image, "mask": mask} | _targets(objects), seed)
+        result = self._compose({"image": image, "mask": mask} | _targets(objects), seed)
         return result["image"], result["mask"], _left_of(objects, result)
 
 
-def _with_boxes(transforms: Sequence[albumentations.BasicTransform]) -> albumentations.Compose:
+class _Repeatable:
+    """Transforms in a row whose result is a pure function of targets and seed."""
+
+    def __init__(
+        self, transforms: Sequence[albumentations.BasicTransform], bbox_params: albumentations.BboxParams | None = None
+    ) -> None:
+        self._compose = albumentations.Compose(transforms, bbox_params=bbox_params)
+        self._draws = Draws()
+
+    def __call__(self, targets: dict[str, NDArray[Any]], seed: int) -> dict[str, NDArray[Any]]:
+        self._draws.seed(seed)
+        # One stream for all transforms: `set_random_seed` would give each the same draws, so that where a picture is
+        # cut would also decide whether it is flipped.
+        self._compose.set_random_state(self._draws.numpy, self._draws.python)
+        # The library's colour transforms know uint8 and float32 only.
+        wide = targets["image"].dtype == np.uint16
+        if wide:
+            targets = targets | {"image": targets["image"].astype(np.float32) / _UINT16_MAX}
+        result: dict[str, NDArray[Any]] = self._compose(**targets)
+        if wide:
+            result["image"] = np.rint(result["image"].clip(0, 1) * _UINT16_MAX).astype(np.uint16)
+        return result
+
+
+def _with_boxes(transforms: Sequence[albumentations.BasicTransform]) -> _Repeatable:
     boxes = albumentations.BboxParams(
         "pascal_voc", label_fields=["position"], min_visibility=LEAST_VISIBLE, clip=True, filter_invalid_bboxes=True
     )
-    return albumentations.Compose(transforms, bbox_params=boxes)
+    return _Repeatable(transforms, boxes)
 
 
 def _apply_with_boxes(
-    compose: albumentations.Compose, image: NDArray[Any], objects: Objects, seed: int
+    compose: _Repeatable, image: NDArray[Any], objects: Objects, seed: int
 ) -> tuple[NDArray[Any], Objects]:
-    result = _apply(compose, {"image": image} | _targets(objects), seed)
+    result = compose({"image": image} | _targets(objects), seed)
     return result["image"], _left_of(objects, result)
 
 
@@ -223,20 +247,6 @@ def _targets(objects: Objects) -> dict[str, NDArray[Any]]:
 def _left_of(objects: Objects, result: dict[str, NDArray[Any]]) -> Objects:
     boxes = np.asarray(result["bboxes"], np.float64).reshape(-1, 4)
     return objects.at(boxes, np.asarray(result["position"], np.int64))
-
-
-def _apply(compose: albumentations.Compose, targets: dict[str, NDArray[Any]], seed: int) -> dict[str, NDArray[Any]]:
-    # One stream for all transforms: `set_random_seed` would give each the same draws, so that where a picture is cut
-    # would also decide whether it is flipped.
-    compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-    # The library's colour transforms know uint8 and float32 only.
-    wide = targets["image"].dtype == np.uint16
-    if wide:
-        targets = targets | {"image": targets["image"].astype(np.float32) / _UINT16_MAX}
-    result: dict[str, NDArray[Any]] = compose(**targets)
-    if wide:
-        result["image"] = np.rint(result["image"].clip(0, 1) * _UINT16_MAX).astype(np.uint16)
-    return result
 
 
 def _crop(size: tuple[int, int]) -> list[albumentations.BasicTransform]:

@@ -206,6 +206,47 @@ def test_decompression_bomb__is_refused_from_its_header(
         read(tmp_path / "a.png")
 
 
+def _jpeg(size: tuple[int, int], **options: object) -> bytes:
+    """Return a JPEG of 50x70 pixels whose frame header claims a height and width."""
+    buffer = io.BytesIO()
+    Image.fromarray(_SMOOTH).save(buffer, "JPEG", **options)
+    return buffer.getvalue().replace(struct.pack(">HH", 50, 70), struct.pack(">HH", *size), 1)
+
+
+@_ALL
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"exif": b"Exif\0\0" + bytes(300), "comment": b"\xff\xc0"}]
+)
+def test_decompression_bomb__that_is_a_jpeg_is_refused_from_its_header(
+    tmp_path: Path, read: object, options: dict[str, object]
+) -> None:
+    assert callable(read)
+    (tmp_path / "a.jpg").write_bytes(_jpeg((20_000, 20_000), **options))
+    with pytest.raises(DataError, match=rf"a\.jpg: more than {MAX_PIXELS:,} pixels; cut the picture into tiles$"):
+        read(tmp_path / "a.jpg")
+
+
+def test_read_image__decodes_no_broken_jpeg_that_claims_too_many_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[NDArray[np.uint8]] = []
+    decode = cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda data, _: decoded.append(data))
+    content, path, rng = _jpeg((20_000, 20_000)), tmp_path / "a.jpg", np.random.default_rng(0)
+    frame = content.index(b"\xff\xc0")
+    for _ in range(500):
+        broken = bytearray(content)
+        for at in [*rng.integers(0, len(content) // 2, 2), *rng.integers(frame, frame + 10, rng.integers(2))]:
+            broken[at] = rng.choice([0, 1, 0xC0, 0xC1, 0xC9, 0xD8, 0xDA, 0xFF, int(rng.integers(256))])
+        path.write_bytes(broken)
+        with pytest.raises(DataError):
+            read_image(path)
+    assert 10 < len(decoded) < 250  # Where the size itself was broken.
+    for data in decoded:
+        small = decode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)  # What the decoder takes for the size, cheaply.
+        assert small is None or 64 * small.size <= 1.01 * MAX_PIXELS
+
+
 def test_image_size__of_a_large_picture_within_the_limit_warns_of_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(_png_header(12_000, 12_000))
     assert image_size(tmp_path / "a.png") == (12_000, 12_000)

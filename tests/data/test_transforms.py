@@ -132,7 +132,7 @@ def test_classification__cuts_out_a_part_and_flips(strength: Strength, least: fl
     image = np.stack([rows, columns, np.zeros_like(rows)], axis=2)
     transform = ClassificationTransform(strength, 50)
     if strength == "strong":
-        transform._compose.transforms.pop()  # colours would hide the places
+        transform._compose._compose.transforms.pop()  # colours would hide the places
     shares, flips = [], []
     for seed in range(60):
         result = transform(image, seed=seed).astype(int)
