@@ -1,7 +1,8 @@
-"""Our backbones against timm's own: training step, inference, building and listing.
+"""Our backbones against timm's or torchvision's own: training step, inference, building and listing.
 
     python benchmarks/backbones.py
     python benchmarks/backbones.py --only resnet50 --seconds 60
+    python benchmarks/backbones.py --against torchvision --only resnet18 resnet50
 
 A ratio is the time of theirs over that of ours: 1.00 is as fast, more is faster. The two sides take turns, and swap
 places from turn to turn, so that whatever else the machine does falls on both. Where a network happens to lie in memory
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 import timm
 import torch
+import torchvision
 from timm.models.resnet import BasicBlock, downsample_conv
 from torch import Tensor, nn
 
@@ -88,6 +90,15 @@ def timm_network(name: str) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 1000))
 
 
+def torchvision_network(name: str) -> nn.Module:
+    """Build torchvision's."""
+    model: nn.Module = torchvision.models.get_model(name)
+    return model
+
+
+THEIRS = {"timm": timm_network, "torchvision": torchvision_network}
+
+
 def training_step(model: nn.Module, images: Tensor, dtype: torch.dtype) -> Callable[[], object]:
     model.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
@@ -152,20 +163,20 @@ def take_turns(
     return ratios[1:]
 
 
-def networks(name: str, *, ours_first: bool) -> tuple[nn.Module, nn.Module]:
+def networks(name: str, against: str, *, ours_first: bool) -> tuple[nn.Module, nn.Module]:
     if ours_first:
-        return Ours(name), timm_network(name)
-    theirs = timm_network(name)
+        return Ours(name), THEIRS[against](name)
+    theirs = THEIRS[against](name)
     return Ours(name), theirs
 
 
-def steps_of(name: str, seconds: float, batch: int, size: int) -> dict[str, Ratio]:
+def steps_of(name: str, against: str, seconds: float, batch: int, size: int) -> dict[str, Ratio]:
     """Compare one network in each precision, memory layout and mode."""
     # As much work for one convolution as with the larger pictures, or calls from Python would be all there is.
     shape = (8 * batch, 3, 32, 32) if name.startswith("cifar") else (batch, 3, size, size)
     rounds: dict[str, list[float]] = {}
     for number in range(ROUNDS):
-        pair = networks(name, ours_first=bool(number % 2))
+        pair = networks(name, against, ours_first=bool(number % 2))
         for (precision, dtype), (layout, memory_format) in product(PRECISIONS.items(), LAYOUTS.items()):
             images = torch.randn(shape, device=DEVICE).to(memory_format=memory_format)
             sides = [side.to(DEVICE, memory_format=memory_format) for side in pair]  # type: ignore[call-overload]
@@ -177,7 +188,7 @@ def steps_of(name: str, seconds: float, batch: int, size: int) -> dict[str, Rati
 
 
 def building(seconds: float) -> Ratio:
-    """Compare building resnet152 with random weights, without a classifier."""
+    """Compare building resnet152 with timm's, with random weights, without a classifier."""
     return Ratio.of(
         take_turns(
             lambda: create_backbone("resnet152"),
@@ -204,18 +215,27 @@ def listing() -> Ratio:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="some of the networks")
+    parser.add_argument("--against", choices=THEIRS, default="timm", help="whose networks (default: timm's)")
     parser.add_argument("--seconds", type=float, default=11, help="for each of the 48 comparisons")
     parser.add_argument("--batch", type=int, default=2, help="pictures in a batch; 8 times as many of CIFAR's size")
     parser.add_argument("--size", type=int, default=128, help="side of the pictures; CIFAR's are 32")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, timm {timm.__version__}, {DEVICE}, batch {options.batch}, side {options.size}")
+    against: str = options.against
+    missing = [
+        name for name in options.only if against == "torchvision" and name not in torchvision.models.list_models()
+    ]
+    if missing:
+        parser.error(f"torchvision has no {', '.join(missing)}; name others with --only")
+    version = timm.__version__ if against == "timm" else torchvision.__version__
+    print(f"torch {torch.__version__}, {against} {version}, {DEVICE}, batch {options.batch}, side {options.size}")
     print(f"{'network':16} {'what':34} theirs / ours")
-    print(f"{'':16} {'backbones list':34} {listing()}", flush=True)
-    print(f"{'resnet152':16} {'building':34} {building(options.seconds)}", flush=True)
+    if against == "timm":
+        print(f"{'':16} {'backbones list':34} {listing()}", flush=True)
+        print(f"{'resnet152':16} {'building':34} {building(options.seconds)}", flush=True)
     ratios: list[float] = []
     for name in options.only:
-        for what, ratio in steps_of(name, options.seconds, options.batch, options.size).items():
+        for what, ratio in steps_of(name, against, options.seconds, options.batch, options.size).items():
             print(f"{name:16} {what:34} {ratio}", flush=True)
             ratios.append(ratio.median)
     print(f"{len(ratios)} medians: the lowest {min(ratios):.3f}, the middle one {median(ratios):.3f}")

@@ -1,15 +1,24 @@
 """A run that was stopped and goes on as if it had never been stopped."""
 
 import warnings
-from typing import Any, final
+from math import ceil
+from typing import Any, NamedTuple, final
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from resvision.data.base import VisionDataModule
 from resvision.data.seeding import fold
+from resvision.tasks.schedules import WarmupCosine
 
 __all__ = ["ExactResume"]
+
+
+class _Place(NamedTuple):
+    """Where a checkpoint stands: in an epoch, from 0, after so many of its batches."""
+
+    epoch: int
+    batch: int
 
 
 @final
@@ -28,6 +37,9 @@ class ExactResume(Callback):
     checkpoint: write them after an optimiser step. Nor is what early stopping makes of an epoch, if a callback of your
     own writes the checkpoint in `on_train_epoch_end`: Lightning lets it look after that.
 
+    Where it goes on with another batch size, accumulation or number of processes, which cannot be exact, the epoch goes
+    on with whole batches of the new size, and `WarmupCosine` from the same part of the run.
+
     Args:
         seed: Seed of the run.
     """
@@ -37,16 +49,19 @@ class ExactResume(Callback):
         self._validated = 0  # batches trained before the last whole validation
         self._watched: dict[str, float] = {}  # what plateau schedulers look at
         self._plateau_due = False
+        self._pace: list[int] = []  # pictures of a batch, of all processes; optimiser steps of an epoch
+        self._resumed_at = _Place(0, 0)
 
     # What a checkpoint says
 
     def state_dict(self) -> dict[str, Any]:
         """Return what Lightning does not save of where it stands."""
-        return {"validated": self._validated, "watched": self._watched}
+        return {"validated": self._validated, "watched": self._watched, "pace": self._pace}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Know again what was known."""
         self._validated, self._watched = state_dict["validated"], state_dict["watched"]
+        self._pace = state_dict.get("pace", [])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let no logged value be younger on the disk than the checkpoint that follows it."""
@@ -68,17 +83,34 @@ class ExactResume(Callback):
             # A batch that was trained is done, whichever of its hooks was still to come.
             counts["ready"] = counts["started"] = counts["completed"] = counts["processed"]
         state = checkpoint["callbacks"].get(self.state_key)
+        epoch_is_over = epochs["processed"] == epochs["started"]
+        pace = [] if state is None else state.get("pace", [])
+        if pace and pace[0] != data.batch_size * trainer.world_size and not epoch_is_over:
+            done = batches["current"]["processed"] * pace[0] // trainer.world_size
+            batches["current"] |= dict.fromkeys(batches["current"], data.batch_after(done))
+            batches["is_last_batch"] = False
         in_epoch = batches["current"]["processed"] > 0  # else Lightning takes batch 0 for one that validation follows
         if in_epoch and state is not None and state["validated"] < batches["total"]["processed"]:
             # Looks to Lightning like a validation in its first batch, which it goes back to if one is due.
             validation = loop["epoch_loop.val_loop.batch_progress"]
             validation["total"] |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
             validation["current"] |= {"ready": 0, "started": 0, "processed": 0, "completed": 0}
-        epoch_is_over = epochs["processed"] == epochs["started"]
         self._plateau_due = epochs["completed"] < epochs["processed"]
-        data.resume_at(epochs["processed"], 0 if epoch_is_over else batches["current"]["processed"])
+        self._resumed_at = _Place(epochs["processed"], 0 if epoch_is_over else batches["current"]["processed"])
+        data.resume_at(*self._resumed_at)
 
     # While training
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the schedule end with the run, where an epoch now has more or fewer steps too."""
+        data = getattr(trainer, "datamodule", None)
+        if not isinstance(data, VisionDataModule):
+            return
+        before, self._pace = self._pace, [data.batch_size * trainer.world_size, _steps_of_epoch(trainer)]
+        if before and before != self._pace:
+            for config in trainer.lr_scheduler_configs:
+                if isinstance(config.scheduler, WarmupCosine):
+                    config.scheduler.end_after(_steps_left(trainer, self._resumed_at))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make up for the step of a plateau scheduler that was to follow the checkpoint, or the epoch before."""
@@ -133,6 +165,19 @@ class ExactResume(Callback):
         logged = {name: float(trainer.callback_metrics[name]) for name in watched & trainer.callback_metrics.keys()}
         self._watched |= logged
         return len(logged) == len(watched)
+
+
+def _steps_of_epoch(trainer: Trainer) -> int:
+    return ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+
+
+def _steps_left(trainer: Trainer, place: _Place) -> int:
+    """Return the optimiser steps from a place to the end of the run."""
+    left = float("inf") if trainer.max_steps == -1 else trainer.max_steps - trainer.global_step
+    if trainer.max_epochs is not None and trainer.max_epochs != -1:
+        done = place.batch // trainer.accumulate_grad_batches
+        left = min(left, (trainer.max_epochs - place.epoch) * _steps_of_epoch(trainer) - done)
+    return int(left)
 
 
 def _count_logged_steps(trainer: Trainer, pl_module: LightningModule) -> None:

@@ -145,6 +145,18 @@ class VisionDataModule(LightningDataModule, ABC):
         """
         self._resume = (epoch, batch)
 
+    def batch_after(self, pictures: int) -> int:
+        """Return the batch of a training epoch to go on with, from 0, after batches of another size.
+
+        Args:
+            pictures: Pictures of the epoch that are done, of each process.
+
+        Returns:
+            The last batch that leaves none of the others out: up to a batch of pictures comes a second time.
+        """
+        last = max(len(self._sampler("train")) // self.batch_size, 1) - 1
+        return min(pictures // self.batch_size, last)
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the shuffled and augmented batches of the training split."""
         loader = self._loader("train")

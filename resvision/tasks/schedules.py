@@ -35,12 +35,22 @@ class WarmupCosine(LRScheduler):
             raise ValueError(f"warmup must be a part of the run, from 0 to below 1, got {warmup}")
         self.total_steps = total_steps
         self.warmup = warmup
+        self._follows_run = total_steps is None
         super().__init__(optimizer)
 
     def run_for(self, total_steps: int) -> None:
         """Set the length of the run, in optimiser steps, and the learning rate of the present step."""
         self.total_steps = total_steps
         self._apply()
+
+    def end_after(self, steps: int) -> None:
+        """Go on from where the run has so many steps to go, if its length was set by `run_for`.
+
+        That is not the number of steps taken where those before had more or fewer pictures.
+        """
+        if self._follows_run and self.total_steps is not None:
+            self.last_epoch = self.total_steps - steps
+            self._apply()
 
     def get_lr(self) -> list[float | Tensor]:
         """Return the learning rate of the present step, for each parameter group."""
