@@ -194,13 +194,15 @@ def _trained_on(checkpoint: Path) -> Path | None:
     """Return the folder of pictures that a run was trained on, if the run says it and it is still there."""
     import yaml
 
+    from resvision.data.listing import find_pictures
+
     for folder in (checkpoint, *checkpoint.parents[:2]):  # a run, or a file in its `checkpoints`
         if (folder / "config.yaml").is_file():
             config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
             settings = config.get("data", {}).get("init_args", {})
             train = settings.get("train") or {}
             root = Path(settings.get("root") or "", train.get("images") or "" if isinstance(train, dict) else "")
-            return root if root != Path() and root.is_dir() else None
+            return root if root != Path() and find_pictures(root) else None  # an archive is not looked into
     return None
 
 
@@ -209,13 +211,13 @@ def _pictures(folder: Path | None, predictor: "Predictor") -> tuple["Tensor", st
     import torch
 
     from resvision.data.fitting import fit_to
-    from resvision.data.reading import IMAGE_SUFFIXES
+    from resvision.data.listing import find_pictures
 
     size = predictor.task.image_size or (_SIDE, _SIDE)
     if folder is None:
         drawn, shape = torch.Generator().manual_seed(0), (8, predictor.in_channels, *size)
         return torch.randint(0, 256, shape, dtype=torch.uint8, generator=drawn), "8 noise pictures"
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = [folder / path for path in find_pictures(folder)]
     if not files:
         raise ValueError(f"there are no pictures in {folder}; name a folder that holds some")
     chosen = files[:: -(-len(files) // 8)]  # of every class, where each has a folder

@@ -4,6 +4,7 @@ Answers `--help`, `--version` and a mistyped verb without importing torch, and i
 """
 
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -52,24 +53,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 if all went well, 2 for a mistake of the user's, 1 for a failure, 130 after Ctrl-C, 143
-        after SIGTERM or SIGUSR1.
+        after SIGTERM or SIGUSR1, 141 if nobody reads the output any more.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(_USAGE.format(verbs="\n".join(f"  {name:9} {verb.summary}" for name, verb in _VERBS.items())))
-        return 0
-    if words[0] in ("-V", "--version"):
-        print(f"resvision {__version__}")
-        return 0
-    if words[0] not in _VERBS:
-        return _complain_about_verb(words[0])
     try:
-        return _run(words[0], words[1:])
+        exit_code = _answer(words)
+        sys.stdout.flush()
+        return exit_code
     except KeyboardInterrupt:
         print("resvision: stopped by Ctrl-C", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has seen enough; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except Exception as error:
         if debug:
             raise
@@ -80,9 +79,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return explanation.exit_code
 
 
-def _run(verb: str, words: list[str]) -> int:
-    module = import_module(_VERBS[verb].module)
-    exit_code: int = module.main(verb, words)
+def _answer(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_USAGE.format(verbs="\n".join(f"  {name:9} {verb.summary}" for name, verb in _VERBS.items())))
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"resvision {__version__}")
+        return 0
+    if words[0] not in _VERBS:
+        return _complain_about_verb(words[0])
+    module = import_module(_VERBS[words[0]].module)
+    exit_code: int = module.main(words[0], words[1:])
     return exit_code
 
 

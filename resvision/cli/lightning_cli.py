@@ -1,9 +1,6 @@
 """The verbs `fit`, `validate` and `test`: Lightning's own command line over the tasks and the data modules."""
 
-import csv
-import json
 import logging
-import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +25,7 @@ from resvision.cli.origin import Origin, sweep
 from resvision.cli.request import Request
 from resvision.cli.run_folder import RUNS, new_folder
 from resvision.cli.run_parts import run_callbacks, run_loggers, run_plugins
+from resvision.cli.scores import can_write, changed_splits, write_scores
 from resvision.data import VisionDataModule
 from resvision.data.plain_yaml import read_yaml
 from resvision.tasks import MultiTask, VisionTask
@@ -75,6 +73,7 @@ class VisionCLI(LightningCLI):
         self._request = request
         self._origin = Origin.of(verb, request, _say)
         self._checkpoint = self._origin.checkpoint
+        self._scored: Path | None = None  # run folder that takes the scores of `validate` and `test`
         self._first_weights: str | None = None  # what the config of a run that goes on says of them
         # LightningCLI warns when it is given words while the process has some of its own: ours come from there.
         with warnings.catch_warnings():
@@ -211,8 +210,9 @@ class VisionCLI(LightningCLI):
             kwargs["default_root_dir"] = str(self._run_folder)
         else:
             kwargs["enable_checkpointing"] = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-            if (scored := self._origin.run_of_checkpoint) is not None:
-                callbacks.append(Pictures(scored / "pictures"))
+            self._scored = self._run_to_write_to()
+            if self._scored is not None:
+                callbacks.append(Pictures(self._scored / "pictures"))
         trainer = super().instantiate_trainer(callbacks=callbacks, logger=loggers, **kwargs)
         device = trainer.strategy.root_device.type
         _say(f"{trainer.num_devices} x {device}, precision {trainer.precision}, channels_last")
@@ -280,22 +280,29 @@ class VisionCLI(LightningCLI):
         """Score the checkpoint on the test split."""
         self._score("test")
 
+    def _run_to_write_to(self) -> Path | None:
+        """Return the run folder that scores go to, if there is one, with what a person should know of it."""
+        run = self._origin.run_of_checkpoint
+        if run is None:
+            return None
+        if (warning := changed_splits(run, self.config[self._verb].data.init_args.as_dict())) is not None:
+            _say(warning)
+        if not can_write(run):
+            _say(f"the run folder {run} cannot be written: the scores are only printed")
+            return None
+        return run
+
     def _score(self, verb: str) -> None:
+        # A checkpoint that is only scored brings no training callbacks along.
+        warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided")
         score = getattr(self.trainer, verb)
-        (metrics,) = score(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True, verbose=False)
+        found = score(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True, verbose=False)
+        if not found:
+            raise UsageError(f"nothing was scored: trainer.limit_{verb.removesuffix('idate')}_batches leaves no batch")
         _say(f"\n{self.model.report()}")
-        folder = self._origin.run_of_checkpoint
-        if _is_first_process() and folder is not None:
-            # JSON knows no nan, which is the score of a class that the split does not show.
-            scores = {name: None if math.isnan(value) else value for name, value in metrics.items()}
-            result = json.dumps({"checkpoint": str(self._checkpoint), "metrics": scores}, indent=2, allow_nan=False)
-            (folder / f"{verb}.json").write_text(result + "\n", encoding="utf-8")
-            files = [f"{verb}.json"]
-            for name, rows in self.model.tables().items():
-                files.append(f"{verb}_{name}.csv")
-                with (folder / files[-1]).open("w", encoding="utf-8", newline="") as file:
-                    csv.writer(file).writerows(rows)
-            _say(f"\nwritten to {', '.join(str(folder / name) for name in files)} and {folder / 'pictures'}")
+        if _is_first_process() and self._checkpoint is not None and self._scored is not None:
+            files = write_scores(self._scored, verb, self._checkpoint, found[0], self.model.tables())
+            _say(f"\nwritten to {', '.join(map(str, files))} and {self._scored / 'pictures'}")
 
 
 def _channels_of(data: VisionDataModule) -> int:
@@ -331,8 +338,6 @@ def _quieten() -> None:
     """Leave out what Lightning says of cases that are as they should be here."""
     # Lightning asks torch in a way that torch has renamed.
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
-    # A checkpoint that is only scored brings no training callbacks along.
-    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided")
     # A run that goes on may have a folder of its own; what counts of the one before, it takes along.
     warnings.filterwarnings("ignore", message="The dirpath has changed|Checkpoint directory .* is not empty")
     # albumentations takes a list where its default is a pair.

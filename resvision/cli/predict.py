@@ -17,6 +17,7 @@ from resvision.cli.found_boxes import CocoResults, write_boxes
 from resvision.cli.messages import explain
 from resvision.cli.request import Request
 from resvision.cli.run_folder import new_folder
+from resvision.data.listing import find_pictures
 from resvision.data.reading import IMAGE_SUFFIXES
 from resvision.inference import (
     ClassificationResult,
@@ -45,9 +46,9 @@ def main(verb: str, words: Sequence[str]) -> int:
         raise ValueError("predict needs a trained model: give --ckpt_path best, last, a run folder or a file")
     pictures = _pictures(options.data)
     predictor = load(find_checkpoint(request.ckpt_path, run=request.run), options.device)
-    output = new_folder(Path("predictions"), options.output, "--output")
     names = predictor.object_names
     coco = None if names is None else CocoResults([*pictures], names, options.annotations)
+    output = new_folder(Path("predictions"), options.output, "--output")
     failures = _predict(predictor, pictures, output, options.score, coco)
     if coco is not None:
         coco.write(output / "coco_results.json")
@@ -83,10 +84,10 @@ def _pictures(data: str) -> dict[Path, Path]:
     """
     root = Path(data)
     if root.is_dir():
-        files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
-        if not files:
+        names = find_pictures(root)
+        if not names:
             raise FileNotFoundError(f"the folder {data} has no pictures ({' '.join(sorted(IMAGE_SUFFIXES))})")
-        names = [path.relative_to(root) for path in files]
+        files = [root / name for name in names]
     else:
         # `Path.glob` takes no absolute pattern.
         files = [root] if root.is_file() else sorted(map(Path, glob.glob(data, recursive=True)))  # noqa: PTH207

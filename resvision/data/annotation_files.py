@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from resvision.data.errors import DataError
-from resvision.data.reading import IMAGE_SUFFIXES
+from resvision.data.listing import find_pictures
 
-__all__ = ["box_of", "find_pictures", "first_few", "inside", "read_small"]
+__all__ = ["box_of", "first_few", "inside", "names_of_pictures", "read_small"]
 
 #: Files that an error names before it only counts.
 _SHOWN: Final = 3
@@ -52,15 +52,9 @@ def inside(folder: Path, name: str, where: str) -> tuple[str, Path]:
     return pure.as_posix(), folder / pure
 
 
-def find_pictures(folder: Path) -> list[str]:
-    """Return the pictures below a folder, relative to it and with `/`, by name."""
-    found = []
-    for path in folder.rglob("*"):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file():
-            found.append(relative.as_posix())
-    return sorted(found)
+def names_of_pictures(folder: Path) -> list[str]:
+    """Return the names of the pictures below a folder, relative to it and with `/`, in the order of the alphabet."""
+    return sorted(path.as_posix() for path in find_pictures(folder))
 
 
 def read_small(path: Path, most: int) -> bytes:

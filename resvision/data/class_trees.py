@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, final
 
 from resvision.data.errors import DataError
+from resvision.data.listing import find_pictures
 from resvision.data.reading import IMAGE_SUFFIXES, PictureFile
 from resvision.data.splits import SPLITS, Split, split_named
 from resvision.data.zipped import ZipArchive
@@ -91,14 +92,8 @@ class _FolderTree(ClassTree):
         return _subfolders(self._folder)
 
     def files(self, name: str) -> dict[str, PictureFile]:
-        inside = (path.relative_to(self._folder) for path in sorted((self._folder / name).rglob("*")))
-        return {
-            path.as_posix(): self._folder / path
-            for path in inside
-            if path.suffix.lower() in IMAGE_SUFFIXES
-            and not any(part.startswith(".") for part in path.parts[1:])
-            and (self._folder / path).is_file()
-        }
+        folder = self._folder / name
+        return {f"{name}/{path.as_posix()}": folder / path for path in find_pictures(folder)}
 
     def where(self, name: str | None = None) -> str:
         return str(self._folder if name is None else self._folder / name)

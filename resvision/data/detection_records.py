@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from resvision.data.annotation_files import find_pictures, first_few
+from resvision.data.annotation_files import first_few, names_of_pictures
 from resvision.data.errors import DataError
 from resvision.data.reading import image_size
 from resvision.data.splits import Split
@@ -189,7 +189,7 @@ class Draft:
 
     def count_left_out(self, folder: Path, listed: Iterable[str]) -> None:
         """Count the pictures of a folder that are not among those that the annotations list."""
-        left_out = sorted(set(find_pictures(folder)).difference(listed))
+        left_out = sorted(set(names_of_pictures(folder)).difference(listed))
         if left_out:
             self.repairs.add("pictures left out that have no annotations", str(folder / left_out[0]), len(left_out))
 

@@ -6,9 +6,10 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Final, final
 
-from resvision.data.annotation_files import find_pictures, first_few, inside
+from resvision.data.annotation_files import first_few, inside, names_of_pictures
 from resvision.data.detection_records import Annotations, DetectionFolder, Draft
 from resvision.data.errors import DataError
+from resvision.data.listing import visible_files
 from resvision.data.reading import IMAGE_SUFFIXES
 from resvision.data.splits import SPLITS, Split, split_named
 from resvision.data.voc_xml import VocObject, VocPicture, read_annotation, write_annotation
@@ -94,7 +95,7 @@ class VocFolder(DetectionFolder):
         """Check the pictures and the boxes of a split."""
         part, draft = self._parts[split], Draft()
         files: dict[str, list[str]] = {}
-        for name in find_pictures(part.pictures):
+        for name in names_of_pictures(part.pictures):
             files.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(name)
         labels = {name: label for label, name in enumerate(self.class_names)}
         for stem, parsed in self._parsed[split].items():
@@ -217,7 +218,7 @@ def _read_list(root: Path, lists: Path, split: Split, name: str) -> _Part:
 def _everything(folder: Path) -> _Part:
     """Return all XML files of a folder and the pictures with them."""
     annotations = _folder(folder, _ANNOTATIONS)
-    stems = sorted(path.relative_to(annotations).with_suffix("").as_posix() for path in annotations.rglob("*.xml"))
+    stems = sorted(path.with_suffix("").as_posix() for path in visible_files(annotations, {".xml"}))
     return _Part(annotations, _folder(folder, _PICTURES), tuple(stems))
 
 

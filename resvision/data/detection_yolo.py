@@ -8,9 +8,10 @@ from typing import Any, Final, final
 import numpy as np
 import yaml
 
-from resvision.data.annotation_files import find_pictures, first_few, inside, read_small
+from resvision.data.annotation_files import first_few, inside, names_of_pictures, read_small
 from resvision.data.detection_records import Annotations, DetectionFolder, Draft, Flag
 from resvision.data.errors import DataError
+from resvision.data.listing import visible_files
 from resvision.data.plain_yaml import read_yaml
 from resvision.data.reading import IMAGE_SUFFIXES
 from resvision.data.splits import SPLITS, Split
@@ -92,7 +93,7 @@ class YoloFolder(DetectionFolder):
     def _pictures(self, place: Path, *, alone: bool, draft: Draft) -> list[tuple[str, Path]]:
         """Return the pictures of a folder or of a list, by name and file."""
         if place.is_dir():
-            names = find_pictures(place)
+            names = names_of_pictures(place)
             if not names:
                 raise DataError(f"{place}: there are no pictures ({' '.join(sorted(IMAGE_SUFFIXES))})")
             _check_labels(self.root, place, names)
@@ -179,9 +180,7 @@ def _check_labels(root: Path, folder: Path, names: Iterable[str]) -> None:
     labels = _label_file(root, folder / "x.jpg").parent
     if labels == folder or not labels.is_dir():  # beside the pictures there may be other texts
         return
-    there = {
-        path.relative_to(labels).with_suffix("").as_posix() for path in labels.rglob("*.txt") if path.name != _NO_LABELS
-    }
+    there = {path.with_suffix("").as_posix() for path in visible_files(labels, {".txt"}) if path.name != _NO_LABELS}
     alone = sorted(there - {str(PurePosixPath(name).with_suffix("")) for name in names})
     if alone:
         raise DataError(

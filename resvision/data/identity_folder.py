@@ -10,7 +10,7 @@ from resvision.data.base import Split
 from resvision.data.classification import FileSource
 from resvision.data.classification_module import ClassificationDataModule
 from resvision.data.errors import DataError
-from resvision.data.reading import IMAGE_SUFFIXES
+from resvision.data.listing import find_pictures
 from resvision.data.resident import CropAndFlip
 from resvision.data.transforms import Augmentation
 
@@ -102,14 +102,11 @@ def _by_identity(root: Path) -> dict[str, list[Path]]:
     if not root.is_dir():
         raise DataError(f"{root}: there is no such folder; set root to the folder of the data set")
     found: dict[str, list[Path]] = {}
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and path.parent != root:
-            others = found.setdefault(path.parent.name, [])
-            if others and others[0].parent != path.parent:
-                raise DataError(
-                    f"{path.parent}: {others[0].parent} has the same name; rename one, or put them together"
-                )
-            others.append(path)
+    for path in (root / relative for relative in find_pictures(root) if len(relative.parts) > 1):
+        others = found.setdefault(path.parent.name, [])
+        if others and others[0].parent != path.parent:
+            raise DataError(f"{path.parent}: {others[0].parent} has the same name; rename one, or put them together")
+        others.append(path)
     if len(found) < 2:
         raise DataError(f"{root}: there are pictures in {len(found)} folders; put those of each identity into its own")
     return dict(sorted(found.items()))

@@ -5,6 +5,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from resvision.data.errors import DataError
+from resvision.data.listing import find_pictures
 from resvision.data.reading import IMAGE_SUFFIXES
 
 __all__ = ["Folders", "Pair", "find_pairs"]
@@ -86,9 +87,9 @@ def _find(root: Path, option: str, place: str) -> dict[str, Path]:
         there = sorted(path.name for path in root.iterdir() if path.is_dir())
         raise DataError(f"{folder}: there is no such folder; set {option} to one of: {', '.join(there) or 'none'}")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir() if pattern else folder.rglob("*")):
-        key = _key(path.relative_to(folder), pattern)
-        if key is None or not path.is_file():
+    for name in find_pictures(folder):
+        path, key = folder / name, _key(name, pattern)
+        if key is None:
             continue
         if key in found:
             raise DataError(f"{path}: {found[key].name} is a picture of the same name; remove one of them")
@@ -100,10 +101,10 @@ def _find(root: Path, option: str, place: str) -> dict[str, Path]:
 
 def _key(path: Path, pattern: str | None) -> str | None:
     """Return the part of a file's path that pairs it, or None when it is not looked for."""
-    if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-        return None
     if pattern is None:
         return path.with_suffix("").as_posix()
+    if len(path.parts) > 1:
+        return None
     before, after = pattern.split("*")
     if len(path.name) < len(pattern) - 1 or not (path.name.startswith(before) and path.name.endswith(after)):
         return None

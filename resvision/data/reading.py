@@ -54,6 +54,8 @@ IMAGE_SUFFIXES: Final = frozenset(
 #: Most pixels of a picture that is decoded: the number from which Pillow refuses, about 179 million.
 MAX_PIXELS: Final = 2 * (1024**3 // 4 // 3)
 
+#: Modes of Pillow that have transparency.
+_TRANSPARENT: Final = ("LA", "PA", "RGBA")
 _FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 #: Markers of a JPEG: frames of 8 bits (baseline, extended, progressive); and segments with a length that can stand
 #: before them (tables of coding and quantisation, restart interval, applications' own, comment).
@@ -84,8 +86,10 @@ def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
     size = _jpeg_size(data)
     if size is None:
         header = _header(path, BytesIO(data))
-        if header.format == "GIF":  # Older releases of OpenCV know none, newer ones read frames in a way of their own.
-            return _first_frame(path, header, channels)
+        # Older releases of OpenCV know no GIF, and newer ones read frames in a way of their own. In a TIFF it
+        # multiplies the colours by the transparency.
+        if header.format == "GIF" or (header.format == "TIFF" and header.mode in _TRANSPARENT):
+            return _by_pillow(path, header, channels)
     elif size[0] * size[1] > MAX_PIXELS:
         raise _too_large(path)
     # A JPEG comes out as RGB at no cost. A TIFF of 16 bits would not: OpenCV 5.0 leaves it in blue, green, red.
@@ -108,7 +112,7 @@ def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
     return image if is_rgb else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _first_frame(path: PictureFile, image: Image.Image, channels: Literal[1, 3]) -> NDArray[Any]:
+def _by_pillow(path: PictureFile, image: Image.Image, channels: Literal[1, 3]) -> NDArray[Any]:
     try:
         pixels = np.asarray(image.convert("RGB"))
     except Exception as error:  # Pillow's decoders raise errors of many kinds for a broken file.

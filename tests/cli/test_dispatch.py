@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from resvision._version import __version__
@@ -29,3 +33,13 @@ def test_unknown_verb__lists_the_verbs_when_none_is_near(capsys: pytest.CaptureF
 def test_debug__lets_the_exception_through() -> None:
     with pytest.raises(ValueError, match="no shipped config 'nothing'"):
         main(["configs", "nothing", "--debug"])
+
+
+@pytest.mark.parametrize("words", [["--help"], ["configs"]])
+def test_output__that_nobody_reads_ends_without_a_word(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "resvision", *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -18,6 +18,11 @@ def test_pictures__of_a_folder_keep_their_subfolders(tmp_path: Path) -> None:
     assert _pictures(str(tmp_path)) == {tmp_path / "a.jpg": Path("a.png"), tmp_path / "deep/b.PNG": Path("deep/b.png")}
 
 
+def test_pictures__that_are_hidden_are_none(tmp_path: Path) -> None:
+    _make(tmp_path, "a.png", "._a.png", ".cache/b.png")
+    assert list(_pictures(str(tmp_path))) == [tmp_path / "a.png"]
+
+
 def test_pictures__of_one_stem_keep_their_whole_names(tmp_path: Path) -> None:
     _make(tmp_path, "a.jpg", "a.png", "b.jpg")
     assert set(_pictures(str(tmp_path)).values()) == {Path("a.jpg.png"), Path("a.png.png"), Path("b.png")}

@@ -141,6 +141,9 @@ def test_detection__trains_goes_on_is_scored_and_predicts(place: Path, capsys: p
     assert {"val/map", "val/map_50", "val/map_small", "val/ap/cat", "val/loss"} <= set(scores)
     assert main(["test", "--ckpt_path", "runs/boxes/2"]) == 2
     assert "has no test split" in capsys.readouterr().err
+    words = ["--data", "boxes/images/train", "--annotations", "boxes/annotations/none.json", "--output", "out"]
+    assert main(["predict", "--ckpt_path", "runs/boxes/2", *words]) == 2
+    assert not Path("out").exists()
     words = ["--data", "boxes/images/train", "--annotations", "boxes/annotations/train.json", "--score", "0"]
     assert main(["predict", "--ckpt_path", "runs/boxes/2", *words, "--output", "out"]) == 0
     entries = json.loads(Path("out/coco_results.json").read_text(encoding="utf-8"))

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from resvision.data.annotation_files import box_of, find_pictures, first_few, inside, read_small
+from resvision.data.annotation_files import box_of, first_few, inside, names_of_pictures, read_small
 from resvision.data.errors import DataError
 from tests.data.box_folders import draw
 
@@ -19,11 +19,10 @@ def test_inside__refuses_what_leads_out(name: str, tmp_path: Path) -> None:
         inside(tmp_path, name, "x")
 
 
-def test_find_pictures__looks_below_and_leaves_out_what_is_hidden(tmp_path: Path) -> None:
-    for name in ("b.png", "a/c.PNG", ".hidden.png", ".cache/d.png", "e.png/f.jpg"):
+def test_names_of_pictures__are_in_the_order_of_the_alphabet(tmp_path: Path) -> None:
+    for name in ("a/b.png", "a-b.png"):
         draw(tmp_path / name)
-    (tmp_path / "notes.txt").touch()
-    assert find_pictures(tmp_path) == ["a/c.PNG", "b.png", "e.png/f.jpg"]
+    assert names_of_pictures(tmp_path) == ["a-b.png", "a/b.png"]
 
 
 def test_read_small__stops_at_the_limit(tmp_path: Path) -> None:

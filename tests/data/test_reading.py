@@ -97,6 +97,17 @@ def test_read_image__reads_the_first_frame_of_a_moving_picture(tmp_path: Path, t
         assert image_size(path) == (5, 7)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_read_image__drops_the_transparency_of_a_tiff(tmp_path: Path, mode: str) -> None:
+    alpha = Image.fromarray(_RNG.integers(0, 256, (5, 7), dtype=np.uint8), "L")
+    picture = Image.fromarray(_COLOURS).convert(mode)
+    picture.putalpha(alpha)
+    picture.save(tmp_path / "a.tif")
+    expected = np.asarray(Image.fromarray(_COLOURS).convert(mode.removesuffix("A")).convert("RGB"))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), expected)
+    assert read_image(tmp_path / "a.tif", channels=1).shape == (5, 7, 1)
+
+
 def test_read_mask__gives_palette_indices_and_not_colours(tmp_path: Path) -> None:
     indices = _RNG.integers(0, 4, (5, 7), dtype=np.uint8)
     mask = Image.fromarray(indices, "L").convert("P")

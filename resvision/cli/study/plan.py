@@ -128,11 +128,11 @@ class Study:
             config=_of(path, said, "config", str),
             seeds=tuple(_of(path, said, "seeds", list, [0])),
             settings=_of(path, said, "settings", dict, {}),
-            members={name: changes or {} for name, changes in _of(path, said, "members", dict).items()},
+            members={str(name): changes or {} for name, changes in _of(path, said, "members", dict).items()},
             vary=None if vary is None else _vary(path, vary),
             draw=_of(path, said, "draw", str, "errors"),
             test=_of(path, said, "test", bool, False),
-            paper=_of(path, said, "paper", dict, {}),
+            paper={str(name): error for name, error in _of(path, said, "paper", dict, {}).items()},
         )
         study._check(path)
         return study

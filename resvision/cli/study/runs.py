@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,9 +101,11 @@ class RunOfStudy:
             yield ["test", "--ckpt_path", str(self.folder / "checkpoints" / "last.ckpt"), *quiet]
 
     def last_words(self) -> str:
-        """Return the last line that the run printed."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n") if self.log.is_file() else []
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+        """Return the last error that the run printed, or its last line."""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
+        if errors := [*re.finditer(r"resvision \w+: error: ", text)]:
+            return " ".join(text[errors[-1].start() :].split())
+        return next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "it printed nothing")
 
 
 def train_all(runs: Sequence[RunOfStudy], jobs: int, say: Callable[[str], None]) -> list[str]:

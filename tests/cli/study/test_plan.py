@@ -42,6 +42,12 @@ def test_runs__are_the_members_side_by_side_for_each_seed(tmp_path: Path) -> Non
     assert runs[3].title == "the second, seed 4"
 
 
+def test_members__may_be_numbers(tmp_path: Path) -> None:
+    study = _read(tmp_path, members={20: None, 56: None}, paper={56: 6.9})
+    assert [str(run.place) for run in study.runs([])] == ["20/0", "56/0", "20/4", "56/4"]
+    assert study.paper == {"56": 6.9}
+
+
 def test_runs__take_each_value_of_what_is_varied(tmp_path: Path) -> None:
     vary = {"setting": "data.train_pictures", "values": [10, 100], "label": "pictures of each class"}
     runs = _read(tmp_path, vary=vary, draw="values", seeds=[0]).runs([])

@@ -144,3 +144,21 @@ def test_record__is_there_when_the_study_is_killed(monkeypatch: pytest.MonkeyPat
         train_all([_edited(run, "--act", "two")], 1, lambda line: None)
     assert train_all([run], 1, lambda line: None) == []
     assert run.record().finished
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        ("", "it printed nothing"),
+        ("epoch 1\nepoch 2\n\n", "epoch 2"),
+        (
+            "Epoch 1: 50%\rEpoch 1: 51%resvision fit: error: the loss is nan\n  in a.jpg\nlook into it: ...\n",
+            "resvision fit: error: the loss is nan in a.jpg look into it: ...",
+        ),
+    ],
+)
+def test_last_words__are_those_of_the_error(printed: str, said: str) -> None:
+    run = _run("failing")
+    run.log.parent.mkdir(parents=True)
+    run.log.write_text(printed)
+    assert run.last_words() == said
