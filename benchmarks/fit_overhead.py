@@ -61,8 +61,11 @@ def bare(backbone: str, batch: SegmentationBatch, steps: int) -> float:
     for step in range(WARM_UP + steps):
         if step == WARM_UP:
             begin = time.perf_counter()
+        found = loss(model(batch["image"]), batch["mask"])
+        # Here, as in Lightning, and not before the forward pass: the memory of the gradients is used again at once, and
+        # not given back to the system, which makes a step up to a tenth slower.
         optimizer.zero_grad()
-        loss(model(batch["image"]), batch["mask"]).backward()
+        found.backward()
         optimizer.step()
     return time.perf_counter() - begin
 

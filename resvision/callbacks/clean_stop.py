@@ -137,6 +137,6 @@ class CleanStop(Callback):
             return
         saved = None
         if trainer.global_step and not trainer.sanity_checking:
-            trainer.save_checkpoint(self.checkpoint)
+            trainer.save_checkpoint(self.checkpoint, weights_only=False)  # with the state of the optimiser
             saved = self.checkpoint
         raise RunStopped(self._signum or signal.SIGTERM, saved, trainer.global_step)
