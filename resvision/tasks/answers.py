@@ -11,7 +11,12 @@ __all__ = ["Answers"]
 
 @final
 class Answers(Metric):
-    """Keeps what was said and what is true, picture by picture, over all processes."""
+    """Keeps what was said and what is true, picture by picture, over all processes.
+
+    Args:
+        said: What is said of no picture, (0, ...), in the type and shape of what is said of some.
+        truth: Likewise of what is true.
+    """
 
     is_differentiable = False
     full_state_update = False
@@ -19,10 +24,19 @@ class Answers(Metric):
     said: list[Tensor]
     truth: list[Tensor]
 
-    def __init__(self) -> None:
+    def __init__(self, said: Tensor, truth: Tensor) -> None:
         super().__init__()
+        self._nothing = (said, truth)
         self.add_state("said", default=[], dist_reduce_fx="cat")
         self.add_state("truth", default=[], dist_reduce_fx="cat")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was kept."""
+        super().reset()
+        # Of a process that keeps nothing, torchmetrics would send the others something of another type and shape.
+        said, truth = self._nothing
+        self.said, self.truth = [said.to(self.device)], [truth.to(self.device)]
 
     def update(self, said: Tensor, truth: Tensor) -> None:
         """Keep those of a batch, (N, ...) each."""

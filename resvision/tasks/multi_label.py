@@ -86,7 +86,8 @@ class MultiLabelTask(LabelTask):
         )
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
         self.evaluation_loss = MeanMetric(nan_strategy="disable")  # the other strategies wait for the device
-        self.answers = Answers()
+        classes = len(class_names)
+        self.answers = Answers(torch.zeros(0, classes), torch.zeros(0, classes, dtype=torch.bool))
         self._last_scores: dict[str, list[float]] | None = None
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:

@@ -143,7 +143,7 @@ class VerificationTask(VisionTask):
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
         self.model.to(memory_format=torch.channels_last)
         self.register_buffer("threshold", torch.zeros(()))
-        self.answers = Answers()
+        self.answers = Answers(torch.zeros(0, self.model.head.weight.shape[1]), torch.zeros(0, dtype=torch.long))
         self._last_scores: VerificationScores | None = None
 
     def forward(self, images: Tensor) -> Tensor:
