@@ -74,21 +74,20 @@ def colour_mask(mask: Pixels, num_classes: int) -> Pixels:
     return class_colours(num_classes)[mask]
 
 
-def overlay(image: npt.NDArray[np.generic], mask: Pixels, num_classes: int, opacity: float = 0.5) -> Pixels:
+def overlay(image: npt.NDArray[np.generic], mask: Pixels, num_classes: int) -> Pixels:
     """Lay the colours of a mask over its picture, which is turned grey below them: colours then mean classes only.
 
     Args:
         image: (H, W, C), see `displayable`.
         mask: (H, W), class numbers; where it is `IGNORE_INDEX` the picture shows unchanged.
         num_classes: How many classes there are.
-        opacity: Share of the colour, 0 to 1.
 
     Returns:
         (H, W, 3), uint8.
     """
     base = displayable(image)
     grey = base @ np.array(_LUMA, np.float32)
-    blend = np.rint(grey[:, :, None] * (1 - opacity) + colour_mask(mask, num_classes) * opacity).astype(np.uint8)
+    blend = np.rint((grey[:, :, None] + colour_mask(mask, num_classes)) / 2).astype(np.uint8)
     return np.where((mask == IGNORE_INDEX)[:, :, None], base, blend)
 
 

@@ -10,12 +10,12 @@ def test_class_colours__differ_for_every_class() -> None:
     assert not colours[40:].any()
 
 
-def test_overlay__mixes_by_opacity_and_leaves_ignored_pixels() -> None:
+def test_overlay__mixes_halves_and_leaves_ignored_pixels() -> None:
     image = np.zeros((2, 2, 3), np.uint8)
     image[...] = (200, 100, 0)
     grey = 0.299 * 200 + 0.587 * 100
     mask = np.array([[0, 1], [IGNORE_INDEX, 1]], np.uint8)
-    mixed = overlay(image, mask, 2, opacity=0.5)
+    mixed = overlay(image, mask, 2)
     colours = class_colours(2).astype(int)
     assert np.abs(mixed[0, 0] - (grey + colours[0]) / 2).max() <= 0.5
     assert np.abs(mixed[1, 1] - (grey + colours[1]) / 2).max() <= 0.5

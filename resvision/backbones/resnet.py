@@ -98,13 +98,15 @@ class ResNet(Backbone):
         stages = tuple(plan_stages(layout, stride=inner, output_stride=output_stride, drop_path=drop_path))
         wanted = check_features(out_features, ("stem", *(stage.feature for stage in stages)))
 
-        self.conv1 = stem_convolution(layout.stem, in_channels, channels, norm=style.norm)
+        self.conv1 = stem_convolution(layout.stem, in_channels, channels, norm=style.norm, activation=style.activation)
         self.input_convolutions = ("conv1" if isinstance(self.conv1, nn.Conv2d) else "conv1.0",)
         self.bn1 = style.norm(channels)
         self.act1 = style.activation()
         specs = {"stem": FeatureSpec(channels, stride)}
         if wanted != ("stem",):
-            self.maxpool = stem_pool(layout.pool, channels, norm=style.norm, antialias=layout.antialias)
+            self.maxpool = stem_pool(
+                layout.pool, channels, norm=style.norm, antialias=layout.antialias, activation=style.activation
+            )
         for stage in stages:
             if wanted[-1] in specs:
                 break

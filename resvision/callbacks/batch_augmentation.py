@@ -8,6 +8,7 @@ from torch import Tensor
 
 from resvision.data.seeding import fold
 from resvision.tasks import VisionTask
+from resvision.tasks.labelling import LabelTask
 
 __all__ = ["BatchAugmentation"]
 
@@ -50,10 +51,15 @@ class BatchAugmentation(Callback):
         """Change the pictures and the labels of the batch."""
         if not isinstance(pl_module, VisionTask) or "label" not in batch:
             raise ValueError("BatchAugmentation changes pictures with labels; take it out of trainer.callbacks here")
+        if (self.mixup or self.cutmix) and not isinstance(pl_module, LabelTask):
+            raise ValueError(
+                "mixup and cutmix mix labels, and the loss of this task takes none that are mixed; "
+                f"set both to 0 for a {type(pl_module).__name__}"
+            )
         seed = getattr(getattr(trainer, "datamodule", None), "seed", 0)
         # torchvision draws from torch's own generator and takes no other; its state is put back afterwards.
         state = torch.get_rng_state()
-        torch.default_generator.manual_seed(fold(seed, "batch", trainer.current_epoch, batch_idx))
+        torch.default_generator.manual_seed(fold(seed, "batch", trainer.current_epoch, batch_idx, trainer.global_rank))
         if self.random_erasing:
             batch["image"] = self._erase(batch["image"])
         if self.mixup or self.cutmix:

@@ -134,9 +134,9 @@ class ExactResume(Callback):
                 pl_module.lr_scheduler_step(config.scheduler, self._watched[config.monitor])
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Give this step its own random numbers."""
+        """Give this step of this process its own random numbers."""
         _count_logged_steps(trainer, pl_module)
-        seed = fold(self.seed, "step", trainer.fit_loop.epoch_loop.total_batch_idx)
+        seed = fold(self.seed, "step", trainer.fit_loop.epoch_loop.total_batch_idx, trainer.global_rank)
         # `torch.manual_seed` would walk all backends, which takes longer than the rest of this callback.
         torch.default_generator.manual_seed(seed)
         if pl_module.device.type == "cuda":
@@ -171,13 +171,13 @@ def _steps_of_epoch(trainer: Trainer) -> int:
     return ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
 
 
-def _steps_left(trainer: Trainer, place: _Place) -> int:
-    """Return the optimiser steps from a place to the end of the run."""
-    left = float("inf") if trainer.max_steps == -1 else trainer.max_steps - trainer.global_step
+def _steps_left(trainer: Trainer, place: _Place) -> float:
+    """Return the optimiser steps from a place to the end of the run, which may have none."""
+    left: float = float("inf") if trainer.max_steps == -1 else trainer.max_steps - trainer.global_step
     if trainer.max_epochs is not None and trainer.max_epochs != -1:
-        done = place.batch // trainer.accumulate_grad_batches
+        done = min(place.batch, trainer.num_training_batches) // trainer.accumulate_grad_batches
         left = min(left, (trainer.max_epochs - place.epoch) * _steps_of_epoch(trainer) - done)
-    return int(left)
+    return left
 
 
 def _count_logged_steps(trainer: Trainer, pl_module: LightningModule) -> None:

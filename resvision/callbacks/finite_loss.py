@@ -25,7 +25,7 @@ class NonFiniteLossError(FloatingPointError):
 
 class _Step(NamedTuple):
     loss: Tensor
-    step: int  # optimiser steps before it
+    step: int  # optimiser steps done, its own among them
     epoch: int
     batch: int  # in the epoch
     number: int  # in the run
@@ -114,7 +114,8 @@ class FiniteLoss(Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by Lightning's callback connector
             if isinstance(callback, BatchAugmentation):
                 callback.on_train_batch_start(trainer, trainer.lightning_module, batch, step.batch)
-        said = step._asdict() | {"what": where, "loss": str(step.loss.item()), "seed": data.seed, "files": files}
+        said = step._asdict() | {"what": where, "loss": str(step.loss.item()), "files": files}
+        said |= {"seed": data.seed, "rank": trainer.global_rank}
         said["pictures"] = [key.index for key in keys]
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / "batch.pt", lambda file: torch.save(dict(batch), file))

@@ -88,6 +88,9 @@ class GradientFlow(Callback):
         if not weights:
             return
         gradients = _norms([parameter.grad for parameter in weights.values() if parameter.grad is not None])
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            gradients = gradients / scaler.get_scale()  # in fp16, where a fused optimiser takes the scale off itself
         before = [parameter.detach().clone() for parameter in weights.values()]
         self._measured = _Measured(trainer.global_step, weights, before, gradients)
 

@@ -42,6 +42,7 @@ class LearningRateRange(Callback):
         self.rates: list[float] = []
         self.losses: list[float] = []
         self._average = 0.0
+        self._loss = 0.0  # of the batches of a step whose gradients are accumulated, so far
         self._ratios: list[float] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -51,21 +52,27 @@ class LearningRateRange(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Set the learning rate of this step."""
-        rate = self.lowest * (self.highest / self.lowest) ** (min(len(self.rates) / (self.steps - 1), 1.0))
-        self.rates.append(rate)
+        rate = self._rate(len(self.losses))
         for group, ratio in zip(trainer.optimizers[0].param_groups, self._ratios, strict=True):
             group["lr"] = rate * ratio
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the loss, and stop where it runs away."""
-        loss = outputs["loss"].item()
+        """Keep the loss of a step, and stop where it runs away."""
+        self._loss += outputs["loss"].item()  # which Lightning has divided by the batches of a step
+        if trainer.global_step == len(self.losses):
+            return
+        loss, self._loss = self._loss, 0.0
+        self.rates.append(self._rate(len(self.losses)))
         self._average = _SMOOTHING * self._average + (1 - _SMOOTHING) * loss
         self.losses.append(self._average / (1 - _SMOOTHING ** (len(self.losses) + 1)))
         ran_away = not math.isfinite(loss) or self.losses[-1] > _DIVERGED * min(self.losses)
         if ran_away or len(self.losses) == self.steps:
             trainer.should_stop = True
+
+    def _rate(self, step: int) -> float:
+        return self.lowest * math.pow(self.highest / self.lowest, min(step / (self.steps - 1), 1.0))
 
     def suggestion(self) -> float:
         """Return the learning rate at which the loss falls most steeply, over the logarithm of the learning rate.

@@ -152,7 +152,6 @@ def _export(arguments: argparse.Namespace) -> int:
     from resvision.backbones.export import export_backbone
     from resvision.heads import ClassificationHead
     from resvision.inference import load
-    from resvision.layers import InputStatistics
 
     predictor = load(arguments.checkpoint, device="cpu")
     settings, model = predictor.task.hparams, predictor.task.get_submodule("model")
@@ -165,8 +164,7 @@ def _export(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--output must end in {' or '.join(_SUFFIXES[arguments.to])}, got {path}")
     pixels, pictures = _pictures(arguments.pictures or _trained_on(Path(arguments.checkpoint)), predictor)
     # A checkpoint is loaded without the weights that it began with, and what they said of their pictures.
-    normalization = model.get_submodule("normalization")
-    backbone.input_statistics = InputStatistics.of(*(normalization.get_buffer(name) for name in ("mean", "std")))
+    backbone.input_statistics = predictor.task.input_statistics
     classifier = head if isinstance(head, ClassificationHead) else None
     channels = {} if backbone.in_channels == 3 else {"in_channels": backbone.in_channels}
     with torch.no_grad():
@@ -175,7 +173,7 @@ def _export(arguments: argparse.Namespace) -> int:
             path,
             entry=entry,
             to=arguments.to,
-            images=normalization(pixels),
+            images=model.get_submodule("normalization")(pixels),
             pictures=pictures,
             options=channels | (settings.get("backbone_options") or {}),
             head=classifier and classifier.fc,
@@ -192,14 +190,13 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _trained_on(checkpoint: Path) -> Path | None:
     """Return the folder of pictures that a run was trained on, if the run says it and it is still there."""
-    import yaml
-
     from resvision.data.listing import find_pictures
+    from resvision.data.plain_yaml import read_yaml
 
     for folder in (checkpoint, *checkpoint.parents[:2]):  # a run, or a file in its `checkpoints`
         if (folder / "config.yaml").is_file():
-            config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-            settings = config.get("data", {}).get("init_args", {})
+            config = read_yaml(folder / "config.yaml")
+            settings = ((config.get("data") or {}).get("init_args") or {}) if isinstance(config, dict) else {}
             train = settings.get("train") or {}
             root = Path(settings.get("root") or "", train.get("images") or "" if isinstance(train, dict) else "")
             return root if root != Path() and find_pictures(root) else None  # an archive is not looked into

@@ -11,13 +11,13 @@ _SIZE = (800, 500)
 _MARGIN = 60
 
 
-def draw_curve(xs: Sequence[float], ys: Sequence[float], *, mark: float, labels: tuple[str, str]) -> Image.Image:
+def draw_curve(xs: Sequence[float], ys: Sequence[float], *, mark: float | None, labels: tuple[str, str]) -> Image.Image:
     """Draw y over the logarithm of x.
 
     Args:
         xs: Above 0, rising, at least two.
         ys: As many, finite.
-        mark: The x at which to draw an upright line.
+        mark: The x at which to draw an upright line, None for no line.
         labels: Of the two axes.
     """
     picture = Image.new("RGB", _SIZE, "white")
@@ -39,9 +39,10 @@ def draw_curve(xs: Sequence[float], ys: Sequence[float], *, mark: float, labels:
     for y in (low, high):
         draw.text((_MARGIN - 4, place(xs[0], y)[1]), f"{y:.3g}", fill="black", font=font, anchor="rm")
     draw.line([place(x, y) for x, y in zip(xs, ys, strict=True)], fill=(31, 119, 180), width=3)
-    x = place(mark, low)[0]
-    draw.line((x, _MARGIN, x, _SIZE[1] - _MARGIN), fill=(230, 85, 80), width=2)
-    draw.text((x, _MARGIN - 4), f"{mark:.2g}", fill=(230, 85, 80), font=font, anchor="mb")
+    if mark is not None:
+        x = place(mark, low)[0]
+        draw.line((x, _MARGIN, x, _SIZE[1] - _MARGIN), fill=(230, 85, 80), width=2)
+        draw.text((x, _MARGIN - 4), f"{mark:.2g}", fill=(230, 85, 80), font=font, anchor="mb")
     draw.text((_SIZE[0] / 2, _SIZE[1] - 10), labels[0], fill="black", font=font, anchor="mb")
     draw.text((_MARGIN, _MARGIN - 24), labels[1], fill="black", font=font, anchor="lb")
     return picture

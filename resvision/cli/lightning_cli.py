@@ -24,7 +24,7 @@ from resvision.cli.messages import UsageError, explain_parse_error
 from resvision.cli.origin import Origin, sweep
 from resvision.cli.request import Request
 from resvision.cli.run_folder import RUNS, new_folder
-from resvision.cli.run_parts import run_callbacks, run_loggers, run_plugins
+from resvision.cli.run_parts import is_first_process, run_callbacks, run_loggers, run_plugins
 from resvision.cli.scores import can_write, changed_splits, write_scores
 from resvision.data import VisionDataModule
 from resvision.data.plain_yaml import read_yaml
@@ -220,11 +220,11 @@ class VisionCLI(LightningCLI):
 
     def _enter_run_folder(self) -> Path:
         folder = self._request.run_dir or Path()
-        if _is_first_process():
+        if is_first_process():
             sweep(self._request.run_dir, self._origin.run_of_checkpoint)
         if (run := self._origin.run) is not None:
             folder = run
-        elif _is_first_process():
+        elif is_first_process():
             # A run that goes on by its folder alone has the name of the one before.
             before = None if self._request.configs else self._origin.run_of_checkpoint
             name = self._request.name if before is None else before.absolute().parent.name
@@ -250,7 +250,7 @@ class VisionCLI(LightningCLI):
             _say(f"\nsaved after step {stop.step}; {how}" if stop.saved else "\nstopped before the first step")
             raise
         except NonFiniteLossError as error:
-            if not _is_first_process():
+            if not is_first_process():
                 raise
             what = f"look into it: resvision replay {self._run_folder}; or lower the learning rate, and {how}"
             raise NonFiniteLossError(f"{error}\n{what}") from error
@@ -300,7 +300,7 @@ class VisionCLI(LightningCLI):
         if not found:
             raise UsageError(f"nothing was scored: trainer.limit_{verb.removesuffix('idate')}_batches leaves no batch")
         _say(f"\n{self.model.report()}")
-        if _is_first_process() and self._checkpoint is not None and self._scored is not None:
+        if is_first_process() and self._checkpoint is not None and self._scored is not None:
             files = write_scores(self._scored, verb, self._checkpoint, found[0], self.model.tables())
             _say(f"\nwritten to {', '.join(map(str, files))} and {self._scored / 'pictures'}")
 
@@ -325,12 +325,8 @@ def _classes() -> set[str]:
     return names
 
 
-def _is_first_process() -> bool:
-    return getattr(rank_zero_only, "rank", 0) == 0
-
-
 def _say(text: str) -> None:
-    if _is_first_process():
+    if is_first_process():
         print(text, flush=True)
 
 

@@ -76,7 +76,7 @@ class ReplayCLI(VisionCLI):
             # Beside an average of the weights are those that were trained.
             model.load_state_dict(checkpoint.get("current_state_dict", checkpoint["state_dict"]))
             origin = f"the weights of {self._checkpoint}, after step {checkpoint['global_step']}"
-        torch.default_generator.manual_seed(fold(said["seed"], "step", said["number"]))
+        torch.default_generator.manual_seed(fold(said["seed"], "step", said["number"], said["rank"]))
         model.train()
         # What is frozen depends on the epoch, which the task asks its trainer for.
         model.trainer = self.trainer

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ModelSummary
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 
 from resvision.callbacks import (
     BestCheckpoint,
@@ -22,7 +23,7 @@ from resvision.callbacks import (
 )
 from resvision.tasks import VisionTask
 
-__all__ = ["run_callbacks", "run_loggers", "run_plugins"]
+__all__ = ["is_first_process", "run_callbacks", "run_loggers", "run_plugins"]
 
 
 def run_loggers(folder: Path, given: Any, done: int = 0) -> list[Logger]:
@@ -42,12 +43,20 @@ def run_loggers(folder: Path, given: Any, done: int = 0) -> list[Logger]:
     return loggers
 
 
+def is_first_process() -> bool:
+    """Return whether this process is the first of its run, or the only one."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def _table(folder: Path, done: int) -> CSVLogger:
-    """Return the logger of `metrics.csv`, which keeps the rows of the steps that are done."""
+    """Return the logger of `metrics.csv`, which keeps the rows of the steps that are done.
+
+    The first process does so; the others do not even know the folder of a new run.
+    """
     path = folder / "metrics.csv"
     kept: list[dict[str, str]] = []
     columns: list[str] = []
-    if done and path.is_file():
+    if done and is_first_process() and path.is_file():
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             columns = list(reader.fieldnames or [])

@@ -40,8 +40,8 @@ def write_scores(
     Returns:
         The files.
     """
-    # JSON knows no nan, which is the score of a class that the split does not show.
-    scores = {name: None if math.isnan(value) else value for name, value in metrics.items()}
+    # JSON knows no nan, which is the score of a class that the split does not show, and no infinity.
+    scores = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
     result = json.dumps({"checkpoint": str(checkpoint), "metrics": scores}, indent=2, allow_nan=False)
     files = [run / f"{verb}.json"]
     files[0].write_text(result + "\n", encoding="utf-8")

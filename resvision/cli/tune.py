@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.tuner.tuning import Tuner
+from PIL import Image
 
 from resvision.callbacks import LearningRateRange
 from resvision.cli.curve import draw_curve
@@ -86,17 +87,23 @@ class TuneCLI(VisionCLI):
     def _find_learning_rate(self) -> None:
         self.model.keep_learning_rate()
         self.trainer.fit(self.model, self.datamodule)
-        rate = self._range.suggestion()
         pairs = list(zip(self._range.rates, self._range.losses, strict=True))
         with (self._folder / "learning_rates.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("learning_rate", "loss"), *pairs])
+        # Where no rate stands out, the plot is what a person looks at.
         shown = [(x, y) for x, y in pairs if math.isfinite(y)]
-        xs, ys = zip(*shown, strict=True)
-        plot = draw_curve(xs, ys, mark=rate, labels=("learning rate", "training loss, smoothed"))
-        plot.save(self._folder / "learning_rates.png")
+        plot = self._folder / "learning_rates.png"
+        try:
+            rate = self._range.suggestion()
+        except ValueError as error:
+            if len(shown) > 1:
+                _curve(shown, None).save(plot)
+                raise ValueError(f"{error}; the losses are drawn in {plot}") from error
+            raise
+        _curve(shown, rate).save(plot)
         print(
             f"learning rate: {rate:.2g}, where the loss falls most steeply; "
-            f"look at {self._folder / 'learning_rates.png'}: half of it or a third is on the safe side\n"
+            f"look at {plot}: half of it or a third is on the safe side\n"
             f"to use it: --model.optimizer.init_args.lr {rate:.2g}"
         )
 
@@ -105,3 +112,8 @@ class TuneCLI(VisionCLI):
             raise UsageError("a batch size is found by filling the memory of a GPU, and this run is on a CPU")
         found = Tuner(self.trainer).scale_batch_size(self.model, datamodule=self.datamodule, mode="binsearch")
         print(f"batch size: {found}, which fits into the memory\nto use it: --data.batch_size {found}")
+
+
+def _curve(points: Sequence[tuple[float, float]], mark: float | None) -> Image.Image:
+    rates, losses = zip(*points, strict=True)
+    return draw_curve(rates, losses, mark=mark, labels=("learning rate", "training loss, smoothed"))

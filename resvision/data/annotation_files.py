@@ -46,9 +46,7 @@ def inside(folder: Path, name: str, where: str) -> tuple[str, Path]:
     """
     pure = PurePosixPath(name.replace("\\", "/"))
     if not pure.name or pure.is_absolute() or ".." in pure.parts or "\0" in name:
-        raise DataError(
-            f"{where}: the file name {name!r} is none below {folder}; name pictures relative to that folder"
-        )
+        raise DataError(f"{where}: the file name {name!r} is none below {folder}; give it relative to that folder")
     return pure.as_posix(), folder / pure
 
 

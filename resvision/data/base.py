@@ -24,7 +24,6 @@ _SPLITS_OF_STAGE: dict[str | None, tuple[Split, ...]] = {
     "fit": ("train", "val"),
     "validate": ("val",),
     "test": ("test",),
-    "predict": ("test",),
     None: ("train", "val", "test"),
 }
 
@@ -67,7 +66,7 @@ class VisionDataModule(LightningDataModule, ABC):
 
     Training visits its pictures in a new order each epoch and leaves out the last, incomplete batch unless it
     is the only one. Evaluation keeps the order; where the pictures of a split differ in size it takes them
-    one by one. Prediction by Lightning's `predict` visits the test split.
+    one by one.
 
     Args:
         class_names: Names of the classes, in the order of their numbers.
@@ -173,10 +172,6 @@ class VisionDataModule(LightningDataModule, ABC):
         return self._loader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Return the test split in order, as it is."""
-        return self._loader("test")
-
-    def predict_dataloader(self) -> DataLoader[Any]:
         """Return the test split in order, as it is."""
         return self._loader("test")
 

@@ -7,6 +7,7 @@ from typing import Literal, final
 
 import numpy as np
 
+from resvision.data.annotation_files import inside
 from resvision.data.bad_images import OnBadImage
 from resvision.data.base import Split
 from resvision.data.classification import FileSource, Label, check_fractions, divide
@@ -75,7 +76,7 @@ class ImageCSV(ClassificationDataModule):
         num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
-        self.file = Path(root) / file
+        _, self.file = inside(Path(root), file, "file")
         self._table = read_table(self.file, Path(root), columns or Columns())
         names = _class_names(self.file, self._table, class_names)
         super().__init__(

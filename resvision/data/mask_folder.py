@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resvision.batch import IGNORE_INDEX
+from resvision.data.annotation_files import inside
 from resvision.data.base import Split, VisionDataModule
+from resvision.data.classification import divide
 from resvision.data.errors import DataError
 from resvision.data.mask_values import IGNORE, MaskDecoder
 from resvision.data.pairing import Folders, Pair, find_pairs
 from resvision.data.reading import image_size, read_image, read_mask
-from resvision.data.seeding import fold
 from resvision.data.segmentation import SegmentationDataset, SegmentationSource
 from resvision.data.transforms import Augmentation, SegmentationTransform
 
@@ -103,10 +104,10 @@ class MaskFolder(VisionDataModule):
     def _hold_out(self, folders: Folders) -> tuple[list[Pair], list[Pair]]:
         """Divide the training pairs by their names alone, the same for every seed and machine."""
         pairs = find_pairs(self.root, "train", folders)
-        count = max(1, round(len(pairs) * self.val_fraction))
-        if count >= len(pairs):
-            raise DataError(f"{self.root / folders.images}: {len(pairs)} pictures are too few to hold out {count}")
-        held_out = {pair.key for pair in sorted(pairs, key=lambda pair: fold("hold out", pair.key))[:count]}
+        held_out = set(divide([pair.key for pair in pairs], self.val_fraction)["val"])
+        if len(held_out) >= len(pairs):
+            few = f"{len(pairs)} pictures are too few to hold out {len(held_out)}"
+            raise DataError(f"{self.root / folders.images}: {few}")
         return [p for p in pairs if p.key not in held_out], [p for p in pairs if p.key in held_out]
 
 
@@ -142,7 +143,7 @@ class _FolderSource(SegmentationSource):
 
 def _class_names(root: Path, names: list[str] | str) -> list[str]:
     if isinstance(names, str):
-        path = root / names
+        _, path = inside(root, names, "class_names")
         if not path.is_file():
             raise DataError(
                 f"{path}: there is no such file; class_names is a list, or a text file with one on each line"

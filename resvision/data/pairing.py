@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Final
 
+from resvision.data.annotation_files import first_few
 from resvision.data.errors import DataError
 from resvision.data.listing import find_pictures
 from resvision.data.reading import IMAGE_SUFFIXES
 
 __all__ = ["Folders", "Pair", "find_pairs"]
-
-#: Files that an error names before it only counts.
-_SHOWN: Final = 3
 
 
 @dataclass(frozen=True)
@@ -68,9 +65,10 @@ def find_pairs(root: Path, split: str, folders: Folders) -> list[Pair]:
     ):
         alone = [found[key].name for key in sorted(found.keys() - other.keys())]
         if alone:
-            shown = ", ".join(alone[:_SHOWN]) + (", ..." if len(alone) > _SHOWN else "")
             files = "file has" if len(alone) == 1 else "files have"
-            raise DataError(f"{root / which}: {len(alone)} {files} {lacking}: {shown}; {mend} or remove them")
+            raise DataError(
+                f"{root / which}: {len(alone)} {files} {lacking}: {first_few(alone)}; {mend} or remove them"
+            )
     return [Pair(key, images[key], masks[key]) for key in sorted(images)]
 
 

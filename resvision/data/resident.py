@@ -1,12 +1,12 @@
 """Training pictures that stay on the device, where whole batches are cropped and flipped."""
 
+import math
 from collections.abc import Sequence
 from typing import Final, TypedDict, final
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from resvision.batch import ClassificationBatch, MultiLabelBatch
 from resvision.data.base import VisionDataset, stack_images
@@ -94,16 +94,24 @@ class ResidentDataset(VisionDataset):
         self.weights = pictures.weights
         self._seed = pictures.seed
         self._augmentation = augmentation
-        parts: list[Tensor] = []
+        first = stack_images([pictures[0]["image"]]).permute(0, 2, 3, 1)
+        inner = tuple(slice(augmentation.padding, augmentation.padding + side) for side in first.shape[1:3])
+        shape = (len(pictures), *(side + 2 * augmentation.padding for side in first.shape[1:3]), first.shape[3])
+        if math.prod(shape) * first.itemsize > most_bytes:
+            raise DataError(
+                f"the {len(pictures)} training pictures take more than the {most_bytes / 2**30:.1f} GiB that "
+                "CropAndFlip may keep on the device; set augmentation: light"
+            )
+        self._pixels = torch.zeros(shape, dtype=first.dtype, device=device)
         for start in range(0, len(pictures), _AT_ONCE):
-            some = [pictures[index]["image"] for index in range(start, min(start + _AT_ONCE, len(pictures)))]
-            if some[0].nbytes * len(pictures) > most_bytes:
+            indices = range(start, min(start + _AT_ONCE, len(pictures)))
+            some = stack_images([pictures[index]["image"] for index in indices]).permute(0, 2, 3, 1)
+            if some.dtype != first.dtype:
                 raise DataError(
-                    f"the {len(pictures)} training pictures take more than the {most_bytes / 2**30:.1f} GiB that "
-                    "CropAndFlip may keep on the device; set augmentation: light"
+                    "some training pictures have 8 bits for a channel and others 16, which CropAndFlip cannot keep "
+                    "together; set augmentation: light"
                 )
-            parts.append(F.pad(stack_images(some), (augmentation.padding,) * 4).permute(0, 2, 3, 1).to(device))
-        self._pixels = torch.cat(parts)
+            self._pixels[start : indices.stop, inner[0], inner[1]] = some.to(device)
 
     def __len__(self) -> int:
         return len(self.source)

@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 from torch import nn
 
+from resvision.layers.activations import ActivationFactory, rectifier
 from resvision.layers.blur import BlurPool2d
 from resvision.layers.choices import check_choice
 from resvision.layers.norms import NormFactory
@@ -24,7 +25,9 @@ def stem_stride(stem: Stem) -> int:
     return 1 if stem == "cifar" else 2
 
 
-def stem_convolution(stem: Stem, in_channels: int, channels: int, *, norm: NormFactory) -> nn.Module:
+def stem_convolution(
+    stem: Stem, in_channels: int, channels: int, *, norm: NormFactory, activation: ActivationFactory = rectifier
+) -> nn.Module:
     """Build the convolutions before the stem's last norm: (N, in_channels, H, W) to (N, channels, H', W').
 
     Args:
@@ -34,6 +37,7 @@ def stem_convolution(stem: Stem, in_channels: int, channels: int, *, norm: NormF
         in_channels: Channels of the picture.
         channels: Width of the stem.
         norm: Builds the norms between the three convolutions.
+        activation: Builds what follows those norms.
     """
     if stem == "imagenet":
         return nn.Conv2d(in_channels, channels, 7, stride=2, padding=3, bias=False)
@@ -43,15 +47,17 @@ def stem_convolution(stem: Stem, in_channels: int, channels: int, *, norm: NormF
     return nn.Sequential(
         nn.Conv2d(in_channels, first, 3, stride=2, padding=1, bias=False),
         norm(first),
-        nn.ReLU(inplace=True),
+        activation(),
         nn.Conv2d(first, channels // 2, 3, padding=1, bias=False),
         norm(channels // 2),
-        nn.ReLU(inplace=True),
+        activation(),
         nn.Conv2d(channels // 2, channels, 3, padding=1, bias=False),
     )
 
 
-def stem_pool(pool: StemPool, channels: int, *, norm: NormFactory, antialias: bool) -> nn.Module:
+def stem_pool(
+    pool: StemPool, channels: int, *, norm: NormFactory, antialias: bool, activation: ActivationFactory = rectifier
+) -> nn.Module:
     """Build what halves the stem's map: (N, channels, H, W) to (N, channels, H / 2, W / 2).
 
     Args:
@@ -60,6 +66,7 @@ def stem_pool(pool: StemPool, channels: int, *, norm: NormFactory, antialias: bo
         channels: Width of the stem.
         norm: Builds the norm of the convolution.
         antialias: Take the maximum at stride 1 and subsample by a blur.
+        activation: Builds what follows the norm of the convolution.
     """
     if pool == "none":
         return nn.Identity()
@@ -67,7 +74,7 @@ def stem_pool(pool: StemPool, channels: int, *, norm: NormFactory, antialias: bo
         return nn.Sequential(
             nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False),
             norm(channels),
-            nn.ReLU(inplace=True),
+            activation(),
         )
     if antialias:
         return nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), BlurPool2d(channels))

@@ -76,11 +76,7 @@ class WeightedSum(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Map logits (N, K, H, W) and integer targets (N, H, W) to a scalar."""
-        terms = [weight * self._loss(name)(logits, target) for name, weight in self.weights.items()]
-        total = terms[0]
-        for term in terms[1:]:
-            total = total + term
-        return total
+        return torch.stack([weight * self._loss(name)(logits, target) for name, weight in self.weights.items()]).sum()
 
     def _loss(self, name: str) -> Callable[[Tensor, Tensor], Tensor]:
         if name == "cross_entropy":

@@ -85,7 +85,7 @@ def assign_atss(places: Places, truth: Truth, pictures: int) -> Assignment:
     """Assign by statistics of each object (ATSS; Zhang et al. 2019, arXiv:1912.02424, algorithm 1).
 
     Candidates are the nine places of each level that are nearest to an object's centre. Of those, the places inside the
-    object find it whose square of 8 strides overlaps it by more than the mean plus the standard deviation of all
+    object find it whose square of 8 strides overlaps it by at least the mean plus the standard deviation of all
     candidates' overlaps. A place of several objects takes that which it overlaps most.
     """
     middles = (truth.boxes[:, :2] + truth.boxes[:, 2:]) / 2

@@ -77,7 +77,7 @@ class BoxRules:
     Args:
         assignment: How places are given objects to find while training, `atss` or, as in FCOS, `fcos`.
         box_weight: Weight of the loss of the boxes; 2 in ATSS, 1 in FCOS.
-        score_threshold: Least score of what is said to be found.
+        score_threshold: What scores higher is said to be found.
         nms_threshold: Of boxes of one class that overlap by more, the surest stays.
         max_detections: Most objects of a picture.
 

@@ -46,17 +46,17 @@ class VisionTask(LightningModule, ABC):
             preset with changes; None trains all parts alike.
 
     Attributes:
-        model: The network; set by the task's constructor. It has a `backbone`.
+        model: The network; set by the task's constructor. It has a `backbone`, and a `normalization` of its pictures.
         monitor: Score that tells the best checkpoint.
         mode: Whether the best is the largest or the smallest.
-        input_statistics: Of the backbone; set by the task's constructor.
         image_size: (H, W) of the pictures in the last training batch, None before the first.
+        logs_validation_loss: Whether `val/loss` is one of the scores.
     """
 
     monitor: ClassVar[str]
     mode: ClassVar[Literal["min", "max"]]
-    input_statistics: InputStatistics
     model: nn.Module
+    logs_validation_loss: bool = True
 
     def __init__(
         self,
@@ -107,6 +107,12 @@ class VisionTask(LightningModule, ABC):
     def tables(self) -> dict[str, list[list[Any]]]:
         """Return what else is to be kept of the last evaluation, as rows of tables by their names; by default none."""
         return {}
+
+    @property
+    def input_statistics(self) -> InputStatistics:
+        """Mean and standard deviation that the model normalises pictures with: of its weights, restored or not."""
+        layer = self.model.get_submodule("normalization")
+        return InputStatistics.of(layer.get_buffer("mean"), layer.get_buffer("std"))
 
     def description(self) -> dict[str, Any]:
         """Return plain data that tells a reader of the checkpoint how to use the model."""
@@ -250,6 +256,11 @@ class VisionTask(LightningModule, ABC):
             # Lightning's own plateau names what it watches; torch's watches what it can improve in its mode.
             watched = self.monitor if scheduler.mode == self.mode else "val/loss"
             monitor = getattr(scheduler, "monitor", watched)
+            if monitor == "val/loss" and not self.logs_validation_loss:
+                raise ValueError(
+                    "this task has no val/loss, which ReduceLROnPlateau watches in this mode; "
+                    f"give it mode: {self.mode}, and it watches {self.monitor}"
+                )
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor}}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
 

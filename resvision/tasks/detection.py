@@ -87,7 +87,6 @@ class DetectionTask(VisionTask):
         if not class_names:
             raise ValueError("detection needs at least one class of objects")
         encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
-        self.input_statistics = encoder.input_statistics
         self.input_size = input_size
         if model == "detector":
             self.model = Detector(
@@ -103,8 +102,8 @@ class DetectionTask(VisionTask):
             self.model = TorchvisionDetector(encoder, len(class_names), model)
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
         self.model.to(memory_format=torch.channels_last)
-        # torchvision's tell no losses in evaluation.
-        self.evaluation = DetectionEvaluation(class_names, has_loss=model == "detector")
+        self.logs_validation_loss = model == "detector"  # torchvision's tell no losses in evaluation
+        self.evaluation = DetectionEvaluation(class_names, has_loss=self.logs_validation_loss)
 
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> list[Detection]:
         """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to what is found, in pixels of `images`.

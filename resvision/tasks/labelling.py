@@ -62,7 +62,6 @@ class LabelTask(VisionTask, ABC):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be from 0 to below 1, got {label_smoothing}")
         encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
-        self.input_statistics = encoder.input_statistics
         self.model = Classifier(encoder, len(class_names), dropout=dropout)
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
         self.model.to(memory_format=torch.channels_last)

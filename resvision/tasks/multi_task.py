@@ -121,7 +121,6 @@ class MultiTask(VisionTask):
         self.class_names_by_kind = {kind: tuple(names) for kind, names in class_names.items()}
         self.input_size = input_size
         encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
-        self.input_statistics = encoder.input_statistics
         specs = encoder.feature_specs
         builders: dict[LabelKind, Callable[[int], Branch]] = {
             "classification": lambda count: ClassificationBranch(specs, count),

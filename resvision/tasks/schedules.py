@@ -43,13 +43,13 @@ class WarmupCosine(LRScheduler):
         self.total_steps = total_steps
         self._apply()
 
-    def end_after(self, steps: int) -> None:
-        """Go on from where the run has so many steps to go, if its length was set by `run_for`.
+    def end_after(self, steps: float) -> None:
+        """Go on from where the run has so many steps to go, if its length was set by `run_for` and so is known.
 
         That is not the number of steps taken where those before had more or fewer pictures.
         """
         if self._follows_run and self.total_steps is not None:
-            self.last_epoch = self.total_steps - steps
+            self.last_epoch = self.total_steps - int(steps)
             self._apply()
 
     def get_lr(self) -> list[float | Tensor]:

@@ -79,7 +79,6 @@ class SegmentationTask(VisionTask):
                 "the background is a class too"
             )
         encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
-        self.input_statistics = encoder.input_statistics
         self.model = ResUNet(encoder, len(class_names), decoder_stride=decoder_stride, decoder_widths=decoder_widths)
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
         self.model.to(memory_format=torch.channels_last)

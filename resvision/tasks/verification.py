@@ -106,6 +106,7 @@ class VerificationTask(VisionTask):
     mode: ClassVar[Literal["min", "max"]] = "max"
 
     model: Embedder
+    logs_validation_loss = False
     threshold: Tensor
 
     def __init__(
@@ -130,7 +131,6 @@ class VerificationTask(VisionTask):
         if len(class_names) < 2:
             raise ValueError(f"training tells 2 or more classes apart, got {len(class_names)}")
         encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
-        self.input_statistics = encoder.input_statistics
         self.model = Embedder(
             encoder,
             len(class_names),

@@ -106,6 +106,13 @@ def test_activation__is_everywhere_the_one_that_is_asked_for(name: str) -> None:
     torch.testing.assert_close(block(x), expected)
 
 
+@pytest.mark.parametrize("name", ["resnet18d", "resnet10t", "resnetrs50"])
+def test_activation__is_that_of_the_stem_as_well(name: str) -> None:
+    backbone = create_backbone(name, activation="sigmoid")
+    left = {path for path, module in backbone.named_modules() if isinstance(module, torch.nn.ReLU)}
+    assert all(".se." in path for path in left)  # attention has its own
+
+
 def test_recompute__changes_no_gradient_and_counts_batches_twice() -> None:
     usual, spare = (create_backbone("cifar_resnet20", recompute=flag).double().train() for flag in (False, True))
     spare.load_state_dict(usual.state_dict())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resvision.callbacks import BatchAugmentation, ExactResume
 from resvision.data import Shapes
-from resvision.tasks import ClassificationTask
+from resvision.tasks import ClassificationTask, VerificationTask
 from tests.tasks.test_segmentation import _trainer
 
 NAMES = ["a", "b", "c"]
@@ -33,9 +33,16 @@ def _batch(dtype: torch.dtype = torch.uint8) -> dict[str, Tensor]:
 
 
 def _changed(
-    augment: BatchAugmentation, task: Any, batch: dict[str, Tensor], *, seed: int = 0, epoch: int = 0, number: int = 0
+    augment: BatchAugmentation,
+    task: Any,
+    batch: dict[str, Tensor],
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    number: int = 0,
+    rank: int = 0,
 ) -> dict[str, Tensor]:
-    trainer: Any = SimpleNamespace(datamodule=SimpleNamespace(seed=seed), current_epoch=epoch)
+    trainer: Any = SimpleNamespace(datamodule=SimpleNamespace(seed=seed), current_epoch=epoch, global_rank=rank)
     augment.on_train_batch_start(trainer, task, batch, number)
     return batch
 
@@ -139,3 +146,10 @@ def test_augmentation__refuses_batches_without_labels(task: ClassificationTask) 
     batch = {"image": torch.zeros(2, 3, 8, 8), "mask": torch.zeros(2, 8, 8)}
     with pytest.raises(ValueError, match="changes pictures with labels; take it out"):
         _changed(BatchAugmentation(mixup=0.2), task, batch)
+
+
+def test_mixing__is_refused_where_labels_cannot_be_mixed() -> None:
+    task = VerificationTask(NAMES, backbone="resnet10t")
+    with pytest.raises(ValueError, match="set both to 0 for a VerificationTask"):
+        _changed(BatchAugmentation(mixup=0.2), task, _batch())
+    _changed(BatchAugmentation(random_erasing=1.0), task, _batch())

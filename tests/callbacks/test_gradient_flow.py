@@ -4,12 +4,14 @@ import csv
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.precision import Precision
 from PIL import Image
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -105,6 +107,19 @@ def test_flow__measures_what_a_training_by_hand_does(tmp_path: Path) -> None:
         if f"gradient_norm/{name}" in row
     }
     assert logged == set(_table(tmp_path))
+
+
+@pytest.mark.parametrize(("takes_off", "factor"), [(True, 1 / 1024), (False, 1.0)])
+def test_flow__takes_the_scale_of_fp16_off_where_the_optimiser_does_it_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes_off: bool, factor: float
+) -> None:
+    # Without a GPU there is no such scaler; its number is all that is asked for.
+    scaler = SimpleNamespace(get_scale=lambda: 1024.0)
+    monkeypatch.setattr(Precision, "scaler", scaler, raising=False)
+    monkeypatch.setattr(SGD, "_step_supports_amp_scaling", takes_off, raising=False)
+    _fit(tmp_path, every=1, steps=2)
+    expected = [(step, layer, factor * norm, *rest) for step, layer, norm, *rest in _by_hand(1, 2)]
+    _assert_close(_table(tmp_path), expected)
 
 
 def test_flow__draws_a_figure(tmp_path: Path) -> None:

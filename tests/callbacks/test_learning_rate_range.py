@@ -71,3 +71,33 @@ def test_suggestion__needs_a_fall() -> None:
 def test_range__refuses_what_cannot_be() -> None:
     with pytest.raises(ValueError, match="10 steps or more"):
         LearningRateRange(steps=5)
+
+
+class Line(LightningModule):
+    """A loss that says which batch it is of, and a weight that shows the learning rate of each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.weights: list[float] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.weights.append(self.weight.item())
+        return self.weight.sum() - self.weight.detach().sum() + float(100 - batch_idx)
+
+    def configure_optimizers(self) -> Optimizer:
+        return SGD(self.parameters(), lr=1.0)
+
+
+def test_range__counts_steps_where_gradients_are_accumulated(tmp_path: Path) -> None:
+    test, line = LearningRateRange(steps=10, lowest=1e-3, highest=1.0), Line()
+    trainer = _trainer(
+        tmp_path, max_epochs=-1, max_steps=10, callbacks=[test], limit_val_batches=0, accumulate_grad_batches=3
+    )
+    trainer.fit(line, DataLoader([0] * 60))  # type: ignore[arg-type]
+    assert test.rates == pytest.approx([1e-3 * 1000 ** (step / 9) for step in range(10)])
+    assert len(line.weights) == 30
+    taken = [before - after for before, after in zip(line.weights[::3], line.weights[3::3], strict=False)]
+    assert taken == pytest.approx(test.rates[:-1], rel=1e-3)
+    # The first step has batches 0 to 2, the second 3 to 5; the smoothed loss weighs the newer one by 1 / 1.9.
+    assert test.losses[:2] == pytest.approx([99.0, (0.9 * 99.0 + 96.0) / 1.9])

@@ -38,7 +38,9 @@ class Weights(Callback):
 
 
 def _head(state: dict[str, Tensor]) -> Tensor:
-    return state["model.head.fc.weight"].clone()
+    """Return weights that are trained, and statistics of a batch norm, which no optimiser changes."""
+    (statistics,) = (value for name, value in state.items() if name.endswith("stem.bn.running_mean"))
+    return torch.cat([state["model.head.fc.weight"].flatten(), statistics])
 
 
 def _fit(folder: Path, *, resume: Path | None = None, decay: float = 0.4, **settings: Any) -> tuple[Weights, Trainer]:

@@ -14,11 +14,11 @@ from resvision.cli.scores import changed_splits, write_scores
 
 
 def test_write_scores__makes_json_and_tables(tmp_path: Path) -> None:
-    metrics = {"test/accuracy": 0.5, "test/iou/sky": math.nan}
+    metrics = {"test/accuracy": 0.5, "test/iou/sky": math.nan, "test/loss": math.inf}
     files = write_scores(tmp_path, "test", Path("a.ckpt"), metrics, {"confusion": [["true", "sky"], ["sky", 3]]})
     assert files == [tmp_path / "test.json", tmp_path / "test_confusion.csv"]
     said = json.loads(files[0].read_text(encoding="utf-8"))
-    assert said == {"checkpoint": "a.ckpt", "metrics": {"test/accuracy": 0.5, "test/iou/sky": None}}
+    assert said == {"checkpoint": "a.ckpt", "metrics": {"test/accuracy": 0.5, "test/iou/sky": None, "test/loss": None}}
     with files[1].open(encoding="utf-8") as file:
         assert list(csv.reader(file)) == [["true", "sky"], ["sky", "3"]]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from resvision.callbacks import LearningRateRange
 from resvision.cli import main
 from resvision.cli.tune import TuneCLI
 
@@ -61,3 +62,20 @@ def test_tune__refuses_a_folder_before_the_search(
     (tmp_path / "mine").touch()
     assert main(["tune", "--config", CONFIG, "--run_dir", str(tmp_path)]) == 2
     assert f"--run_dir {tmp_path} is not empty" in capsys.readouterr().err
+
+
+def test_tune__where_the_loss_falls_nowhere_keeps_what_there_is_to_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LearningRateRange, "suggestion", _no_suggestion)
+    assert main(["tune", "--config", CONFIG, "--steps", "10"]) == 2
+    plot = Path("tunings/cls_shapes/1/learning_rates.png")
+    assert f"error: the loss fell at no learning rate; the losses are drawn in {plot}" in capsys.readouterr().err
+    with Image.open(plot) as picture:
+        assert picture.size == (800, 500)
+    assert plot.with_suffix(".csv").is_file()
+
+
+def _no_suggestion(_: LearningRateRange) -> float:
+    raise ValueError("the loss fell at no learning rate")

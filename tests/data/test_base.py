@@ -85,12 +85,6 @@ def test_evaluation__sees_every_picture_once_in_order_and_as_it_is() -> None:
     assert torch.equal(batches[-1]["image"][-1], expected)
 
 
-def test_prediction__takes_the_test_split() -> None:
-    data = _shapes(test_size=3)
-    [batch] = list(data.predict_dataloader())
-    assert torch.equal(batch["image"], next(iter(data.test_dataloader()))["image"])
-
-
 def test_batch__is_raw_pixels_channels_last() -> None:
     [batch] = list(_shapes(train_size=3).train_dataloader())
     assert batch["image"].shape == (3, 3, 32, 32)
@@ -112,7 +106,7 @@ def test_loader__keeps_its_workers_between_epochs() -> None:
 
 @pytest.mark.parametrize(
     ("stage", "splits"),
-    [("fit", {"train", "val"}), ("validate", {"val"}), ("test", {"test"}), ("predict", {"test"})],
+    [("fit", {"train", "val"}), ("validate", {"val"}), ("test", {"test"})],
 )
 def test_setup__builds_what_the_stage_needs(stage: str, splits: set[Split]) -> None:
     data = _shapes()

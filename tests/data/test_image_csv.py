@@ -184,3 +184,9 @@ def test_real_table__of_one_picture_a_class_cannot_be_divided() -> None:
     root = shared_data("imagenet_samples")
     with pytest.raises(DataError, match=r"250 pictures or groups are too few to hold out val"):
         ImageCSV(str(root), columns=Columns(path="file"))
+
+
+@pytest.mark.parametrize("name", ["../labels.csv", "/etc/hostname"])
+def test_table__lies_below_the_root(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"file: the file name .* is none below"):
+        ImageCSV(str(tmp_path / "photos"), file=name)

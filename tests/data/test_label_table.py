@@ -64,7 +64,7 @@ def test_class_names__that_are_numbers_are_in_their_order(tmp_path: Path) -> Non
         ("path,label\n,cat\n", ", line 2: the file name '' is none below"),
         ("path,label\n../1.jpg,cat\n", ", line 2: the file name '../1.jpg' is none below"),
         ("path,label\na/../../1.jpg,cat\n", "is none below"),
-        ("path,label\n/etc/1.jpg,cat\n", "name pictures relative to that folder"),
+        ("path,label\n/etc/1.jpg,cat\n", "give it relative to that folder"),
         ("path,label\n1.jpg,cat\n2.jpg,cat\n./1.jpg,dog\n", ", line 4: 1.jpg is on line 2 too; keep one of them"),
         ("path,label,split\n1.jpg,cat,dev\n", ", line 2: the split is 'dev'; it is one of train, val, test"),
         ("path,label,split\n1.jpg,cat,my train\n", "the split is 'my train'"),

@@ -96,6 +96,13 @@ def test_class_names__come_from_a_text_file(root: Path) -> None:
     assert _data(root, class_names="names.txt").class_names == ("sky", "road")
 
 
+@pytest.mark.parametrize("name", ["../names.txt", "/etc/hostname"])
+def test_class_names__lie_below_the_root(root: Path, name: str) -> None:
+    (root.parent / "names.txt").write_text("sky\nroad\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"class_names: the file name .* is none below"):
+        _data(root, class_names=name)
+
+
 def test_values_and_colours__reach_the_batches(root: Path) -> None:
     for number in range(10):
         colour = np.full((20, 30, 3), (128, 64, 128), np.uint8)

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from numpy.typing import NDArray
 
 from resvision.data import CropAndFlip, DataError, ImageFolder, SampleKey, read_image
+from resvision.data.classification import ClassificationDataset
 from resvision.data.resident import ResidentDataset
 from resvision.tasks import ClassificationTask
 
@@ -103,6 +104,28 @@ def test_pictures__that_do_not_fit_are_one_line(root: Path) -> None:
     data = _data(root, keep_decoded=0.0)
     data.setup("fit")
     with pytest.raises(DataError, match=r"the 24 training pictures take more than .* set augmentation: light"):
+        data.train_dataloader()
+
+
+def test_memory__is_that_of_padded_pictures(root: Path) -> None:
+    source = _data(root, augmentation="none")
+    source.setup("fit")
+    pictures = source.dataset("train")
+    assert isinstance(pictures, ClassificationDataset)
+    needed = 24 * (SIZE + 4) ** 2 * 3
+    cpu = torch.device("cpu")
+    kept = ResidentDataset(pictures, CropAndFlip(padding=2), device=cpu, most_bytes=needed)
+    assert kept._pixels.nbytes == needed
+    with pytest.raises(DataError, match="the 24 training pictures take more"):
+        ResidentDataset(pictures, CropAndFlip(padding=2), device=cpu, most_bytes=needed - 1)
+
+
+def test_pictures__of_8_and_16_bits_are_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resvision.data.resident._AT_ONCE", 4)
+    assert cv2.imwrite(str(root / "train/dog/9.png"), np.zeros((SIZE, SIZE, 3), np.uint16))
+    data = _data(root)
+    data.setup("fit")
+    with pytest.raises(DataError, match="some training pictures have 8 bits for a channel and others 16"):
         data.train_dataloader()
 
 

@@ -11,11 +11,13 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ReduceLROnPlateau as MonitoredPlateau
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader
 
+from resvision.backbones import create_backbone
 from resvision.batch import SegmentationBatch
 from resvision.losses import cross_entropy, dice_loss
 from resvision.tasks import SegmentationTask, WarmupCosine, parameter_groups
@@ -262,6 +264,17 @@ def test_segmentation__checkpoint_is_plain_data_that_tells_its_use(tmp_path: Pat
     assert said["image_size"] == [16, 16]
     assert said["input_statistics"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     assert (said["backbone"], said["weights"], said["in_channels"]) == ("toy", None, 3)
+
+
+def test_segmentation__that_comes_back_tells_the_statistics_of_its_weights(tmp_path: Path) -> None:
+    said = {"input_mean": "[0.5, 0.25, 0.125]", "input_std": "[0.5, 0.5, 0.25]"}
+    weights = tmp_path / "toy.safetensors"
+    save_file(create_backbone("toy").state_dict(), weights, metadata={"format": "pt"} | said)
+    task = _task(weights=str(weights))
+    expected = {"mean": [0.5, 0.25, 0.125], "std": [0.5, 0.5, 0.25]}
+    assert task.description()["input_statistics"] == expected
+    again = SegmentationTask.load_from_checkpoint(_saved(task, tmp_path))
+    assert again.description()["input_statistics"] == expected
 
 
 def test_segmentation__comes_back_from_its_checkpoint_alone(tmp_path: Path) -> None:

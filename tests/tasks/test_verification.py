@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.optim import AdamW
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import binary_auroc
 
@@ -114,3 +115,9 @@ def test_verification__embeds_on_the_unit_sphere_and_comes_back(tmp_path: Path) 
 def test_verification__needs_two_identities() -> None:
     with pytest.raises(ValueError, match="training tells 2 or more classes apart, got 1"):
         VerificationTask(["ann"], backbone="toy")
+
+
+def test_plateau__has_no_loss_to_watch() -> None:
+    task = _task(scheduler=partial(ReduceLROnPlateau, mode="min"))
+    with pytest.raises(ValueError, match=r"has no val/loss, .*give it mode: max, and it watches val/roc_auc"):
+        task.configure_optimizers()
