@@ -160,14 +160,14 @@ def _load_theirs(
         )
     model = _build_theirs(name, to, backbone, 0 if head is None else head.out_features)
     state = _named_as_reference(backbone)
-    for key, value in _as_fc(head).items():
-        place = key.replace("fc", _classifier_name(model, to))
-        # A pre-activation network of timm's classifies by a 1x1 convolution.
-        state[place] = value.reshape(model.get_parameter(place).shape)
     try:
+        for key, value in _as_fc(head).items():
+            place = key.replace("fc", _classifier_name(model, to))
+            # A pre-activation network of timm's classifies by a 1x1 convolution.
+            state[place] = value.reshape(model.get_parameter(place).shape)
         model.load_state_dict(state)
     except RuntimeError as error:
-        problem = str(error).splitlines()[1].strip()
+        problem = str(error).splitlines()[-1].strip()
         raise ValueError(
             f"{to} has no model equal to this {entry.name}, built with other options: {problem}"
         ) from error

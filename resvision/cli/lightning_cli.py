@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -31,6 +31,17 @@ from resvision.data.plain_yaml import read_yaml
 from resvision.tasks import MultiTask, VisionTask
 
 __all__ = ["VisionCLI", "main", "prepare"]
+
+#: Options that something else decides, and what.
+_DECIDED: Final = {
+    "--model.class_names": "the data says it",
+    "--model.init_args.class_names": "the data says it",
+    "--model.in_channels": "the data says it, by data.in_channels",
+    "--model.init_args.in_channels": "the data says it, by data.in_channels",
+    "--model.input_size": "the data says it, by data.image_size",
+    "--model.init_args.input_size": "the data says it, by data.image_size",
+    "--trainer.default_root_dir": "a run has a folder of its own, which --run_dir names",
+}
 
 #: How what jsonargparse wraps around an error begins.
 _WRAPPERS: Final = ("Does not validate", "Problem with given", "Call to compute_fn")
@@ -93,12 +104,20 @@ class VisionCLI(LightningCLI):
 
     def _words(self) -> list[str]:
         """Return the words in the order of their authority, the weakest first."""
+        for word in self._request.rest:
+            if (option := word.split("=")[0]) in _DECIDED:
+                raise UsageError(f"{option} cannot be set: {_DECIDED[option]}")
         words = [self._verb, *self._origin.words]
         for config in self._request.configs:
             if Path(config).is_file():  # what is not there, the parser complains of
                 read_yaml(Path(config))
             words += ["--config", config]
         return [*words, *self._request.rest]
+
+    def _says(self, name: str) -> bool:
+        """Return whether a word or a config holds a name."""
+        configs = [str(read_yaml(Path(config))) for config in self._request.configs if Path(config).is_file()]
+        return any(name in said for said in (*self._origin.words, *self._request.rest, *configs))
 
     # The parser
 
@@ -124,7 +143,8 @@ class VisionCLI(LightningCLI):
         parser.link_arguments("data", names, compute_fn=self._class_names_of, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.in_channels", compute_fn=_channels_of, apply_on="instantiate")
         parser.link_arguments("data", "model.init_args.input_size", compute_fn=_input_size_of, apply_on="instantiate")
-        parser.link_arguments("trainer.max_epochs", "model.init_args.scheduler.init_args.T_max")
+        if not self._says("T_max"):  # of `CosineAnnealingLR`; a link would win over what is said
+            parser.link_arguments("trainer.max_epochs", "model.init_args.scheduler.init_args.T_max")
         parser.add_argument("--run_dir", type=str | None, help="Folder of the run; default: runs/<config name>/<n>.")
         parser.add_argument(
             "--ckpt_path",
@@ -206,7 +226,11 @@ class VisionCLI(LightningCLI):
             before = None if self._checkpoint is None else self._checkpoint.with_name("best.ckpt")
             callbacks += run_callbacks(self._run_folder, self.model, self.config[self._verb].seed_everything, before)
             kwargs["plugins"] = run_plugins(given.plugins)
-            self._save_config(self._run_folder / "config.yaml")
+            config = self._run_folder / "config.yaml"
+            if self._origin.run is None:
+                self._save_config(config)
+            else:  # What a run had counts until its checkpoint has taken what is said now.
+                callbacks.append(LambdaCallback(on_train_start=lambda *_: self._save_config(config)))
             kwargs["default_root_dir"] = str(self._run_folder)
         else:
             kwargs["enable_checkpointing"] = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)

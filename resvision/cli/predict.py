@@ -3,6 +3,7 @@
 import argparse
 import glob
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -91,14 +92,14 @@ def _pictures(data: str) -> dict[Path, Path]:
     else:
         # `Path.glob` takes no absolute pattern.
         files = [root] if root.is_file() else sorted(map(Path, glob.glob(data, recursive=True)))  # noqa: PTH207
+        files = [path for path in files if path.is_file()]
         if not files:
-            raise FileNotFoundError(f"there is no folder or file {data}, and as a glob it matches nothing")
-        names = [Path(path.name) for path in files]
+            raise FileNotFoundError(f"there is no folder or file {data}, and as a glob it matches no file")
+        above = os.path.commonpath([path.parent for path in files])
+        names = [path.relative_to(above) for path in files]
     # a.jpg and a.png would both become a.png: such pictures keep their whole name.
     stems = Counter(name.with_suffix("") for name in names)
     unique = [n.with_suffix(".png") if stems[n.with_suffix("")] == 1 else Path(f"{n}.png") for n in names]
-    if len(set(unique)) < len(unique):
-        raise ValueError(f"--data {data} matches files of one name in several folders; give the folder above them")
     return dict(zip(files, unique, strict=True))
 
 

@@ -60,7 +60,7 @@ def changed_splits(run: Path, data: Mapping[str, Any]) -> str | None:
         data: Settings of the data that is scored now.
     """
     before: Mapping[str, Any] = (read_yaml(run / "config.yaml").get("data") or {}).get("init_args") or {}
-    if before.get("root") != data.get("root"):
+    if Path(before.get("root") or "").resolve() != Path(data.get("root") or "").resolve():
         return None
     changed = [name for name in _SPLITTING if name in data and name in before and data[name] != before[name]]
     if not changed:

@@ -133,7 +133,8 @@ def _split_archives(root: Path) -> dict[Split, list[Path]]:
     """Return the archives of each split: `train.zip`, or `train_1.zip`, `train_2.zip`, ..."""
     found: dict[Split, list[Path]] = {}
     for path in sorted(root.iterdir()):
-        named = split_named(path.stem) if path.suffix.lower() == ".zip" and path.is_file() else None
+        hidden = path.name.startswith(".")
+        named = split_named(path.stem) if path.suffix.lower() == ".zip" and path.is_file() and not hidden else None
         if named is not None:
             found.setdefault(named[0], []).append(path)
     return {split: found[split] for split in SPLITS if split in found}

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 from resvision.data.annotation_files import box_of, inside
 from resvision.data.detection_records import Annotations, DetectionFolder, Draft, Flag
 from resvision.data.errors import DataError
+from resvision.data.listing import visible_files
 from resvision.data.splits import SPLITS, Split, split_named
 
 __all__ = ["CocoFolder", "CocoSplit", "write_coco"]
@@ -104,7 +105,7 @@ def _find(root: Path, given: Container[Split]) -> dict[Split, _Files]:
     """Look for the files of the splits that are not given."""
     found: dict[Split, list[Path]] = {}
     others = []
-    for path in sorted([*root.glob("*.json"), *root.glob("*/*.json")]):
+    for path in (root / name for name in visible_files(root, {".json"}) if len(name.parts) <= 2):
         if path.name.startswith(_OTHER_TASKS):
             continue
         named = split_named(path.stem) or (split_named(path.parent.name) if path.parent != root else None)

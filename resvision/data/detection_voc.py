@@ -148,9 +148,7 @@ def _listed(path: Path) -> list[str]:
 
 
 def _find(root: Path, named: Mapping[Split, str]) -> dict[Split, _Part]:
-    lists = next(
-        (folder for folder in (root / "ImageSets" / "Main", root / "ImageSets") if _holds(folder, "*.txt")), None
-    )
+    lists = next((folder for folder in (root / "ImageSets" / "Main", root / "ImageSets") if _lists(folder)), None)
     if lists is not None:
         return _find_lists(root, lists, named)
     if named:
@@ -159,7 +157,7 @@ def _find(root: Path, named: Mapping[Split, str]) -> dict[Split, _Part]:
             f"{root}: {split} is {name!r}, and there are no lists in ImageSets/Main; leave it out, or add them"
         )
     parts: dict[Split, _Part] = {}
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
         found = split_named(folder.name)
         if found is None or not (part := _everything(folder)).stems:
             continue
@@ -175,7 +173,7 @@ def _find(root: Path, named: Mapping[Split, str]) -> dict[Split, _Part]:
 
 
 def _find_lists(root: Path, lists: Path, named: Mapping[Split, str]) -> dict[Split, _Part]:
-    there = sorted(path.stem for path in lists.glob("*.txt"))
+    there = _lists(lists)
     chosen: dict[Split, str] = {split: split for split in SPLITS if split in there}
     if "trainval" in there:
         chosen.setdefault("train", "trainval")
@@ -190,8 +188,7 @@ def _find_lists(root: Path, lists: Path, named: Mapping[Split, str]) -> dict[Spl
 def _read_list(root: Path, lists: Path, split: Split, name: str) -> _Part:
     _, path = inside(lists, f"{name}.txt", split)
     if not path.is_file():
-        there = ", ".join(sorted(other.stem for other in lists.glob("*.txt")))
-        raise DataError(f"{path}: there is no such list; set {split} to one of: {there}")
+        raise DataError(f"{path}: there is no such list; set {split} to one of: {', '.join(_lists(lists))}")
     annotations, pictures = _folder(root, _ANNOTATIONS), _folder(root, _PICTURES)
     stems: dict[str, None] = {}
     repeated, missing = [], []
@@ -226,8 +223,9 @@ def _folder(root: Path, names: Sequence[str]) -> Path:
     return next((root / name for name in names if (root / name).is_dir()), root)
 
 
-def _holds(folder: Path, pattern: str) -> bool:
-    return next(folder.glob(pattern), None) is not None
+def _lists(folder: Path) -> list[str]:
+    """Return the names of the lists that lie in a folder."""
+    return [path.stem for path in visible_files(folder, {".txt"}) if len(path.parts) == 1]
 
 
 def write_voc(root: Path, split: Split, class_names: Sequence[str], annotations: Annotations) -> None:

@@ -54,6 +54,8 @@ class YoloFolder(DetectionFolder):
         _, self._yaml = inside(root, data_yaml, "data_yaml")
         said = _load(self._yaml)
         self.class_names = _names(said, self._yaml)
+        # Of lines for poses, which go on with the points of the body, the box is the first four numbers.
+        self._has_points = bool(said.get("kpt_shape"))
         self._base = _base(root, said.get("path"))
         given: dict[Split, Any] = {
             split: next((said[key] for key in keys if said.get(key)), []) for split, keys in _KEYS.items()
@@ -118,7 +120,8 @@ class YoloFolder(DetectionFolder):
             if not label.is_integer() or not 0 <= label < len(self.class_names):
                 last = len(self.class_names) - 1
                 raise DataError(f"{where}: class {first}; {self._yaml.name} names the classes from 0 to {last}")
-            draft.box(picture, _corners([_number(word, where) for word in rest], where), int(label))
+            values = [_number(word, where) for word in (rest[:4] if self._has_points else rest)]
+            draft.box(picture, _corners(values, where), int(label))
 
 
 def _corners(values: Sequence[float], where: str) -> tuple[float, float, float, float]:

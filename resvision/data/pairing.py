@@ -59,6 +59,9 @@ def find_pairs(root: Path, split: str, folders: Folders) -> list[Pair]:
     """
     images = _find(root, f"{split}.images", folders.images)
     masks = _find(root, f"{split}.masks", folders.masks)
+    # Where both lie together, what is a mask by its pattern is no picture.
+    if "*" in folders.masks and len(others := set(images.values()) - set(masks.values())) < len(images):
+        images = {key: path for key, path in images.items() if path in others}
     for found, other, which, lacking, mend in (
         (images, masks, folders.images, f"no mask in {root / folders.masks}", "add the masks"),
         (masks, images, folders.masks, f"no picture in {root / folders.images}", "add the pictures"),

@@ -56,6 +56,10 @@ MAX_PIXELS: Final = 2 * (1024**3 // 4 // 3)
 
 #: Modes of Pillow that have transparency.
 _TRANSPARENT: Final = ("LA", "PA", "RGBA")
+#: Modes of Pillow with 32 bits for a channel.
+_WIDE: Final = ("I", "F")
+#: Of greys of so many bits, by how much one differs from the next when they are spread over 0 to 255.
+_GREY_STEPS: Final = {2: 85, 4: 17}
 _FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 #: Markers of a JPEG: frames of 8 bits (baseline, extended, progressive); and segments with a length that can stand
 #: before them (tables of coding and quantisation, restart interval, applications' own, comment).
@@ -90,6 +94,8 @@ def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
         # multiplies the colours by the transparency.
         if header.format == "GIF" or (header.format == "TIFF" and header.mode in _TRANSPARENT):
             return _by_pillow(path, header, channels)
+        if header.format == "TIFF" and header.mode in _WIDE:
+            raise DataError(f"{path}: pixels of 32 bits; save it with 8 or 16 bits for a channel")
     elif size[0] * size[1] > MAX_PIXELS:
         raise _too_large(path)
     # A JPEG comes out as RGB at no cost. A TIFF of 16 bits would not: OpenCV 5.0 leaves it in blue, green, red.
@@ -114,7 +120,7 @@ def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
 
 def _by_pillow(path: PictureFile, image: Image.Image, channels: Literal[1, 3]) -> NDArray[Any]:
     try:
-        pixels = np.asarray(image.convert("RGB"))
+        pixels = np.array(image.convert("RGB"))  # a copy that may be written to
     except Exception as error:  # Pillow's decoders raise errors of many kinds for a broken file.
         raise _damaged(path) from error
     return pixels if channels == 3 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
@@ -135,6 +141,7 @@ def read_mask(path: PictureFile) -> NDArray[Any]:
     """
     with _opened(path) as file:
         mask = _header(path, file)
+        bits = _bits(mask, file)
         try:
             values = np.asarray(ImageOps.exif_transpose(mask))
         except Exception as error:  # Pillow's decoders raise errors of many kinds for a broken file.
@@ -144,7 +151,8 @@ def read_mask(path: PictureFile) -> NDArray[Any]:
     if mask.mode in ("RGB", "RGBA"):
         return values[..., :3]
     if mask.mode in ("1", "L", "P"):
-        return values.astype(np.uint8)
+        # Pillow spreads the greys of a PNG of 2 or 4 bits over 0 to 255.
+        return values.astype(np.uint8) // _GREY_STEPS.get(bits, 1) if mask.mode == "L" else values.astype(np.uint8)
     if mask.mode == "I" or mask.mode.startswith("I;16"):
         return values.astype(np.int32)
     raise DataError(f"{path}: a mask of kind {mask.mode!r}; save it as a grey, palette or RGB PNG")
@@ -217,6 +225,17 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
             return None
         at += 2 + int.from_bytes(header[2:4])
     return None
+
+
+def _bits(image: Image.Image, file: BinaryIO) -> int:
+    """Return the bits of a pixel's channel in a PNG, 8 of any other file."""
+    if image.format != "PNG":
+        return 8
+    place = file.tell()
+    file.seek(24)  # behind the signature and the header's length, name, width and height
+    bits = file.read(1)[0]
+    file.seek(place)
+    return bits
 
 
 def _too_large(path: PictureFile) -> DataError:

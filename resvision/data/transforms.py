@@ -47,7 +47,8 @@ class SegmentationTransform:
     Args:
         augmentation: A named strength, or a list of albumentations' own transforms, to be applied before the
             crop. Transforms of the list that bring in pixels from outside the picture need `fill_mask: 255`.
-        crop_size: Height and width of the result in pixels; None keeps the size that the transforms give.
+        crop_size: Height and width of the result in pixels; None keeps the size that the transforms give, and named
+            strengths keep that of the picture.
     """
 
     def __init__(self, augmentation: Augmentation, crop_size: tuple[int, int] | None) -> None:
@@ -221,9 +222,25 @@ class _Repeatable:
         if wide:
             targets = targets | {"image": targets["image"].astype(np.float32) / _UINT16_MAX}
         result: dict[str, NDArray[Any]] = self._compose(**targets)
+        _check_pixels(result["image"], targets["image"])
         if wide:
             result["image"] = np.rint(result["image"].clip(0, 1) * _UINT16_MAX).astype(np.uint16)
         return result
+
+
+def _check_pixels(image: Any, before: NDArray[Any]) -> None:
+    """Refuse what some pipelines end with: here the model normalises, and batches are made later."""
+    made = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != before.shape[2]:
+        raise ValueError(
+            f"augmentation makes {made} of a picture (H, W, {before.shape[2]}); "
+            "leave out ToTensorV2, and transforms that change the number of channels"
+        )
+    # Of 16 bits, which come as floating-point numbers from 0 to 1, it is seen by the values.
+    if image.dtype != before.dtype or (image.dtype == np.float32 and not -0.5 < image.min() <= image.max() < 1.5):
+        raise ValueError(
+            f"augmentation makes {made}, as if normalised; leave out Normalize and ToFloat: the model normalises"
+        )
 
 
 def _with_boxes(transforms: Sequence[albumentations.BasicTransform]) -> _Repeatable:
@@ -259,15 +276,12 @@ def _segmentation(
 ) -> list[albumentations.BasicTransform]:
     if strength == "none":
         return [*crop]
+    # Without a crop pictures keep their size, as they are to be put together in a batch.
+    scales = (-0.25, 0.5) if strength == "light" else (-0.5, 1.0)
+    cut = [albumentations.RandomScale(scales, p=1), *crop] if crop else []
     flip = albumentations.HorizontalFlip(p=0.5)
-    if strength == "light":
-        return [
-            albumentations.RandomScale((-0.25, 0.5), p=1),
-            *crop,
-            flip,
-            albumentations.RandomBrightnessContrast(0.2, 0.2, p=0.5),
-        ]
-    return [albumentations.RandomScale((-0.5, 1), p=1), *crop, flip, _colour_jitter()]
+    colours = albumentations.RandomBrightnessContrast(0.2, 0.2, p=0.5) if strength == "light" else _colour_jitter()
+    return [*cut, flip, colours]
 
 
 def _classification(strength: Strength, size: tuple[int, int]) -> list[albumentations.BasicTransform]:

@@ -24,7 +24,7 @@ from resvision.inference.results import (
     SegmentationResult,
 )
 from resvision.models import Detection, rescale
-from resvision.tasks import DetectionTask, LabelTask, MultiTask, VerificationTask, VisionTask
+from resvision.tasks import DetectionTask, LabelTask, MultiTask, SegmentationTask, VerificationTask, VisionTask
 from resvision.tasks.multi_task import MultiTaskAnswers
 
 __all__ = ["Predictor", "load"]
@@ -66,12 +66,17 @@ class Predictor:
             image: A file, or an array (H, W, C), uint8, uint16 or float32 in 0..1, RGB.
 
         Raises:
-            ValueError: If the picture cannot be read or has another number of channels than the model takes.
+            ValueError: If the picture cannot be read, is empty, or is not of the type or number of channels that the
+                model takes; or if the task is none of resvision's.
         """
         pixels = image if isinstance(image, np.ndarray) else self.read(image)
         if pixels.ndim != 3 or pixels.shape[2] != self.in_channels:
             raise ValueError(
                 f"the model takes pictures of shape (H, W, {self.in_channels}), this one has {pixels.shape}"
+            )
+        if not pixels.size or pixels.dtype not in (np.uint8, np.uint16, np.float32):
+            raise ValueError(
+                f"the model takes pixels of uint8, uint16 or float32 (0 to 1), these are {pixels.dtype} {pixels.shape}"
             )
         if isinstance(self.task, LabelTask | VerificationTask) and self.task.image_size is not None:
             pixels = fit_to(pixels, self.task.image_size)
@@ -95,7 +100,12 @@ class Predictor:
                 return _boxes(rescale(found, size, shape), self.class_names)
             if isinstance(self.task, MultiTask):
                 return _results(self.task(batch), size, shape, self.task.class_names_by_kind)
-            return _mask(self.task(batch), self.class_names)
+            if isinstance(self.task, SegmentationTask):
+                return _mask(self.task(batch), self.class_names)
+        raise ValueError(
+            f"what a {type(self.task).__name__} says of a picture has no kind of result here; call the task itself: "
+            "`load(...).task`"
+        )
 
 
 def _mask(logits: Tensor, class_names: tuple[str, ...]) -> SegmentationResult:

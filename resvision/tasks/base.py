@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR, ReduceLROnPlateau
 
 from resvision._version import __version__
 from resvision.layers import InputStatistics
@@ -41,7 +41,8 @@ class VisionTask(LightningModule, ABC):
         class_names: One name per class, in the order of their numbers.
         optimizer: Builds the optimiser from parameter groups.
         scheduler: Builds the schedule from the optimiser; None keeps the learning rate. `WarmupCosine`, which is
-            told the length of the run, and `DropAtSteps` are stepped every batch, any other one every epoch.
+            told the length of the run, `DropAtSteps`, and torch's `OneCycleLR` and `CyclicLR` are stepped after every
+            optimiser step, any other one every epoch.
         finetune: How to carry pretrained weights over to other pictures: a preset, `head`, `gradual` or `full`, or a
             preset with changes; None trains all parts alike.
 
@@ -250,7 +251,7 @@ class VisionTask(LightningModule, ABC):
         if isinstance(scheduler, WarmupCosine) and scheduler.total_steps is None:
             scheduler.run_for(self._total_steps())
         self._said["scheduler"] = scheduler_settings(scheduler)
-        if isinstance(scheduler, WarmupCosine | DropAtSteps):
+        if isinstance(scheduler, WarmupCosine | DropAtSteps | OneCycleLR | CyclicLR):
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         if isinstance(scheduler, ReduceLROnPlateau):
             # Lightning's own plateau names what it watches; torch's watches what it can improve in its mode.
@@ -336,6 +337,11 @@ class VisionTask(LightningModule, ABC):
             raise ValueError(
                 f"the checkpoint knows the classes {', '.join(said['class_names'])}, and this task "
                 f"{', '.join(self.class_names)}"
+            )
+        if "backbone" in said and said["backbone"] != self.hparams.get("backbone"):
+            raise ValueError(
+                f"the checkpoint has the backbone {said['backbone']}, and this task {self.hparams.get('backbone')}; "
+                "leave out model.backbone, or begin a new run"
             )
         if said["image_size"] is not None:
             height, width = said["image_size"]

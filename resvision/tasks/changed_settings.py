@@ -1,10 +1,11 @@
 """What a person sets of an optimiser and its schedule, apart from where the two stand."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 __all__ = ["apply_changes", "check_kinds", "optimizer_settings", "scheduler_settings"]
 
@@ -16,7 +17,11 @@ def optimizer_settings(optimizer: Optimizer) -> list[dict[str, Any]]:
 
 def scheduler_settings(scheduler: LRScheduler | None) -> dict[str, Any]:
     """Return the settings of a schedule that was just built; its counters stand where they always begin."""
-    return {} if scheduler is None else _plain(scheduler.state_dict())
+    if scheduler is None:
+        return {}
+    # `OneCycleLR` keeps its peaks among the optimiser's groups.
+    peaks = [group["max_lr"] for group in scheduler.optimizer.param_groups if "max_lr" in group]
+    return _plain(scheduler.state_dict()) | ({"peaks": peaks} if peaks else {})
 
 
 def check_kinds(before: Mapping[str, Any], optimizer: Optimizer, scheduler: LRScheduler | None) -> dict[str, str]:
@@ -55,6 +60,9 @@ def apply_changes(
         scheduler: Likewise.
         before: `optimizer` and `scheduler` of the run before, by the functions above.
         now: The same of this run.
+
+    Raises:
+        ValueError: A schedule of parts that were computed at its start has other settings.
     """
     peaks = list(getattr(scheduler, "base_lrs", []))
     for number, (group, old, new) in enumerate(
@@ -71,16 +79,30 @@ def apply_changes(
         if peaks[number : number + 1] != [new["lr"]]:
             # The schedule stands somewhere below the rate that was said, and goes on from there.
             group["lr"] = group["lr"] * new["lr"] / old["lr"] if old["lr"] else new["lr"]
-    for name, value in now["scheduler"].items():
-        if name in before["scheduler"] and value != before["scheduler"][name] and not name.startswith("_"):
-            setattr(scheduler, name, value)
+    said = now["scheduler"]
+    changed = {name for name in said.keys() & before["scheduler"].keys() if said[name] != before["scheduler"][name]}
+    if "_schedulers" in changed or (changed and isinstance(scheduler, OneCycleLR)):
+        raise ValueError(
+            f"a {type(scheduler).__name__} that goes on cannot have other settings; say those of the run before, or "
+            "begin a new run from the weights: --model.weights CHECKPOINT"
+        )
+    for name in changed:
+        if not name.startswith("_"):
+            setattr(scheduler, name, Counter(said[name]) if isinstance(said[name], Mapping) else said[name])
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if _is_plain(value)}
+    # A Counter is a dictionary of its own kind, which a checkpoint of plain data does not hold.
+    return {
+        name: dict(value) if isinstance(value, Mapping) else value
+        for name, value in settings.items()
+        if _is_plain(value)
+    }
 
 
 def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):  # as the milestones of `MultiStepLR`
+        return _is_plain([*value, *value.values()])
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value)) and len(value) < 100
     return value is None or isinstance(value, bool | int | float | str)

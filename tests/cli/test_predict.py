@@ -35,7 +35,12 @@ def test_pictures__of_a_glob_and_of_a_file(tmp_path: Path) -> None:
     assert _pictures(str(tmp_path / "x/a.jpg")) == {tmp_path / "x/a.jpg": Path("a.png")}
 
 
-def test_pictures__never_write_two_into_one_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["*/a.jpg", "**/*", "[xy]/*"])
+def test_pictures__of_one_name_keep_their_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
     _make(tmp_path, "x/a.jpg", "y/a.jpg")
-    with pytest.raises(ValueError, match="files of one name in several folders"):
-        _pictures(str(tmp_path / "*" / "a.jpg"))
+    names = [Path("x/a.png"), Path("y/a.png")]
+    assert list(_pictures(str(tmp_path / pattern)).values()) == names
+    monkeypatch.chdir(tmp_path)
+    assert list(_pictures(pattern).values()) == names

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from torch.optim import SGD
-from torch.optim.lr_scheduler import StepLR
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, MultiStepLR, OneCycleLR, SequentialLR, StepLR
 
 from resvision.tasks import ClassificationTask
 from resvision.tasks.schedules import WarmupCosine
@@ -75,3 +75,33 @@ def test_run__that_is_told_nothing_new_goes_on_as_it_was(scheduler: Any, tmp_pat
     again = _fit(tmp_path / "3", 4, scheduler, tmp_path / "a.ckpt")
     assert _groups(again) == _groups(whole)
     assert torch.load(tmp_path / "a.ckpt", weights_only=True)["resvision"]["said"]["optimizer"][0]["lr"] == 0.1
+
+
+def test_milestones__are_those_of_now(tmp_path: Path) -> None:
+    before = _fit(tmp_path / "1", 2, partial(MultiStepLR, milestones=[100]))
+    before.save_checkpoint(tmp_path / "a.ckpt")
+    again = _fit(tmp_path / "2", 4, partial(MultiStepLR, milestones=[3]), tmp_path / "a.ckpt")
+    assert _groups(again)[0]["lr"] == pytest.approx(0.01)
+    same = _fit(tmp_path / "3", 4, partial(MultiStepLR, milestones=[100]), tmp_path / "a.ckpt")
+    assert _groups(same)[0]["lr"] == pytest.approx(0.1)
+
+
+def _in_sequence(optimizer: Optimizer, gamma: float = 0.5) -> SequentialLR:
+    parts: list[LRScheduler] = [ConstantLR(optimizer), StepLR(optimizer, 1, gamma)]
+    return SequentialLR(optimizer, parts, milestones=[1])
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "other"),
+    [
+        (partial(OneCycleLR, max_lr=0.1, total_steps=12), partial(OneCycleLR, max_lr=0.5, total_steps=12)),
+        (partial(OneCycleLR, max_lr=0.1, total_steps=12), partial(OneCycleLR, max_lr=0.1, total_steps=24)),
+        (_in_sequence, partial(_in_sequence, gamma=0.1)),
+    ],
+)
+def test_schedule__of_parts_goes_on_with_its_settings_alone(scheduler: Any, other: Any, tmp_path: Path) -> None:
+    whole = _fit(tmp_path / "0", 4, scheduler)
+    _fit(tmp_path / "1", 2, scheduler).save_checkpoint(tmp_path / "a.ckpt")
+    assert _groups(_fit(tmp_path / "2", 4, scheduler, tmp_path / "a.ckpt")) == _groups(whole)
+    with pytest.raises(ValueError, match="that goes on cannot have other settings; say those of the run before"):
+        _fit(tmp_path / "3", 4, other, tmp_path / "a.ckpt")
