@@ -78,6 +78,20 @@ def test_resume__goes_on_in_the_folder_as_if_the_run_had_not_been_stopped(capsys
     _assert_same(run, Path("whole"))
 
 
+def test_resume__that_is_refused_leaves_the_run_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    run = Path("runs/mine/1")
+    assert _fit("--config", "mine.yaml", "--trainer.max_epochs", "1") == 0
+    before = (run / "config.yaml").read_text()
+    words = ["--config", "mine.yaml", "--resume", "auto"]
+    capsys.readouterr()
+    assert _fit(*words, "--model.backbone", "resnet18") == 2
+    said = "resvision fit: error: the checkpoint has the backbone resnet10t, and this task resnet18; leave out"
+    assert capsys.readouterr().err.startswith(said)
+    assert (run / "config.yaml").read_text() == before
+    assert _fit(*words, "--model.optimizer.lr", "0.5") == 0
+    assert "lr: 0.5" in (run / "config.yaml").read_text()
+
+
 def test_resume__skips_a_broken_checkpoint_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     run = Path("runs/mine/1")
     assert _fit("--config", "mine.yaml", "--trainer.max_epochs", "1") == 0

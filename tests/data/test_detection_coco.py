@@ -279,3 +279,11 @@ def test_write__is_read_back_and_by_others_too(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "annotations" / "train.json").read_text(encoding="utf-8"))
     assert written["annotations"][1]["bbox"] == [30.07, 10.93, 20.11, 5.29]
     assert [entry["iscrowd"] for entry in written["annotations"]] == [1, 1, 0]
+
+
+def test_hidden_files__are_none_of_the_data_set(tmp_path: Path) -> None:
+    root = write_coco_set(tmp_path)
+    for name in ("annotations/._train.json", ".ipynb_checkpoints/train-checkpoint.json"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"\0\5\26\7")
+    assert _read(root).names == ("a.png", "b.png", "c.png")

@@ -205,3 +205,10 @@ def test_write__is_read_back_to_the_millionth_of_a_pixel(tmp_path: Path) -> None
     assert again.names == found.names
     np.testing.assert_array_equal(again.boxes, found.boxes)
     np.testing.assert_array_equal(again.labels, found.labels)
+
+
+def test_pose__has_its_box_before_the_points(tmp_path: Path) -> None:
+    _spoil(tmp_path, "1 0.5 0.5 0.2 0.5 0.1 0.9 2\n")
+    with (tmp_path / "data.yaml").open("a", encoding="utf-8") as file:
+        file.write("kpt_shape: [1, 3]\n")
+    assert _read(tmp_path).boxes[2].tolist() == [24, 10, 36, 30]

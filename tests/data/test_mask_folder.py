@@ -10,6 +10,7 @@ from resvision.batch import IGNORE_INDEX
 from resvision.data.errors import DataError
 from resvision.data.mask_folder import MaskFolder
 from resvision.data.pairing import Folders
+from resvision.data.transforms import Strength
 from tests.shared_data import shared_data
 
 _FOLDERS = Folders("pictures", "masks")
@@ -213,3 +214,12 @@ def test_chasedb1__loads_with_two_kinds_of_mask_beside_the_pictures() -> None:
     assert sample["image"].shape == (960, 999, 3)
     assert 0.02 < sample["mask"].mean() < 0.2  # Vessels are about a tenth of a retina.
     assert sample["mask"].max() == 1
+
+
+@pytest.mark.parametrize("strength", ["light", "strong"])
+def test_named_strengths__without_a_crop_keep_the_size(root: Path, strength: Strength) -> None:
+    data = _data(root, augmentation=strength, batch_size=3)
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].shape == (3, 3, 20, 30)
+    assert batch["mask"].shape == (3, 20, 30)

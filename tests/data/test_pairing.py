@@ -84,3 +84,19 @@ def test_two_pictures_of_one_name__are_named(tmp_path: Path) -> None:
     _touch(tmp_path, "a/1.jpg", "a/1.png", "b/1.png")
     with pytest.raises(DataError, match=r"a/1\.png: 1\.jpg is a picture of the same name; remove one of them$"):
         find_pairs(tmp_path, "train", Folders("a", "b"))
+
+
+def test_patterns__tell_pictures_and_masks_of_one_folder_apart(tmp_path: Path) -> None:
+    _touch(tmp_path, "photos/a.png", "photos/a_mask.png", "photos/b.png", "photos/b_mask.png")
+    expected = {name: (f"photos/{name}.png", f"photos/{name}_mask.png") for name in "ab"}
+    assert _keys(tmp_path, "photos/*.png", "photos/*_mask.png") == expected
+    assert _keys(tmp_path, "photos", "photos/*_mask.png") == expected
+    _touch(tmp_path, "photos/c_mask.png")
+    with pytest.raises(DataError, match=r"1 file has no picture in .*: c_mask\.png"):
+        _keys(tmp_path, "photos/*.png", "photos/*_mask.png")
+
+
+def test_pictures__that_are_all_masks_are_an_error(tmp_path: Path) -> None:
+    _touch(tmp_path, "photos/a_mask.png")
+    with pytest.raises(DataError, match=r"1 file has no picture in .*: a_mask\.png"):
+        _keys(tmp_path, "photos", "photos/*_mask.png")

@@ -267,3 +267,23 @@ def test_read_image__refuses_floating_point(tmp_path: Path) -> None:
     Image.fromarray(np.ones((5, 7), np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(DataError, match=r"a\.tif: "):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_read_mask__gives_the_values_of_a_png_of_few_bits(tmp_path: Path, bits: int) -> None:
+    values = _RNG.integers(0, 2**bits, (5, 8), dtype=np.uint8)
+    packed = np.packbits(np.unpackbits(values[..., None], axis=2)[..., -bits:].reshape(5, -1), axis=1)
+    header = struct.pack(">IIBBBBB", 8, 5, bits, 0, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+    chunks = [b"IHDR" + header, b"IDAT" + zlib.compress(rows), b"IEND"]
+    content = b"".join(struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), values)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_read_image__says_that_32_bits_are_too_many(tmp_path: Path, dtype: type) -> None:
+    Image.fromarray(np.ones((5, 7), dtype)).save(tmp_path / "a.tif")
+    for channels in (1, 3):
+        with pytest.raises(DataError, match=r"a\.tif: pixels of .*32.*; save it with 8 or 16 bits"):
+            read_image(tmp_path / "a.tif", channels)

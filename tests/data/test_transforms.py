@@ -1,6 +1,7 @@
 from typing import Any
 
 import albumentations
+import albumentations.pytorch
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -261,3 +262,23 @@ def test_detection__takes_ten_thousand_boxes() -> None:
     many = Objects(boxes, np.arange(10_000), np.zeros(10_000, bool), np.ones(10_000))
     _, found = DetectionTransform("light", 64)(image, many, seed=3)
     assert found.labels.tolist() == list(range(10_000))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("transform", "said"),
+    [
+        (albumentations.Normalize(), "as if normalised; leave out Normalize and ToFloat"),
+        (albumentations.pytorch.ToTensorV2(), "augmentation makes Tensor of a picture .*; leave out ToTensorV2"),
+        (
+            albumentations.ToGray(num_output_channels=1, p=1),
+            "leave out .*change the number of channels",
+        ),
+    ],
+)
+def test_list__that_ends_as_other_pipelines_do_is_refused(
+    transform: albumentations.BasicTransform, said: str, dtype: type
+) -> None:
+    image, _ = _picture(40, 30, 3, dtype)
+    with pytest.raises(ValueError, match=said):
+        ClassificationTransform([transform], 24)(image, seed=0)

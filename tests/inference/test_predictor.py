@@ -1,20 +1,23 @@
 """A trained model in somebody else's hands: one file, pictures in, results out."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from PIL import Image
+from torch import Tensor
 
-from resvision import load
+from resvision import create_backbone, load
 from resvision.data import Shapes
 from resvision.data.detection import DetectionDataset, DetectionSample
 from resvision.data.detection_geometry import fitted_size, resize
 from resvision.drawing import class_colours
 from resvision.inference import ClassificationResult, DetectionResult, MultiTaskResult, Predictor, SegmentationResult
-from resvision.tasks import ClassificationTask, DetectionTask, MultiTask, SegmentationTask
+from resvision.models import Classifier
+from resvision.tasks import ClassificationTask, DetectionTask, MultiTask, SegmentationTask, VisionTask
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +213,44 @@ def test_detection_result__leaves_out_what_is_not_sure() -> None:
     assert (sure.boxes.tolist(), sure.names()) == ([[0, 0, 9, 9]], ["dog"])
     drawn = result.overlay(np.zeros((12, 20, 3), np.uint8))
     assert drawn.size == (20, 12)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int64, np.bool_])
+def test_predict__refuses_other_types(task: SegmentationTask, dtype: type) -> None:
+    with pytest.raises(ValueError, match="the model takes pixels of uint8, uint16 or float32"):
+        Predictor(task, "cpu").predict(_picture().astype(dtype))
+    with pytest.raises(ValueError, match="the model takes pixels of uint8"):
+        Predictor(task, "cpu").predict(_picture()[:0])
+
+
+class OwnTask(VisionTask):
+    """As a user writes one."""
+
+    def __init__(self) -> None:
+        super().__init__(["a", "b"], optimizer=torch.optim.AdamW, scheduler=None)
+        self.save_hyperparameters({"backbone": "resnet10t", "weights": None, "in_channels": 3}, logger=False)
+        self.model = Classifier(create_backbone("resnet10t"), 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images)
+        return logits
+
+    def training_loss(self, batch: Any) -> Tensor:
+        raise NotImplementedError
+
+    def reset_evaluation(self) -> None:
+        """Forget nothing."""
+
+    def evaluate(self, batch: Any) -> None:
+        """Count nothing."""
+
+    def scores(self) -> dict[str, float]:
+        return {}
+
+    def report(self) -> str:
+        return ""
+
+
+def test_predict__of_a_task_of_ones_own_is_for_its_owner() -> None:
+    with pytest.raises(ValueError, match="what a OwnTask says of a picture has no kind of result here"):
+        Predictor(OwnTask(), "cpu").predict(_picture())

@@ -14,7 +14,7 @@ from lightning.pytorch.cli import ReduceLROnPlateau as MonitoredPlateau
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import SGD, AdamW
-from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader
 
 from resvision.backbones import create_backbone
@@ -203,6 +203,19 @@ def test_segmentation__steps_other_schedules_every_epoch(train: Train) -> None:
     task = _task(optimizer=partial(SGD, lr=2.0), scheduler=partial(StepLR, step_size=1, gamma=0.5))
     _, _, recorder = train(task, max_epochs=2)
     assert recorder.rates == pytest.approx([2.0, 2.0, 1.0, 1.0, 1.0, 0.5])
+
+
+def test_segmentation__steps_a_cycle_after_every_step(train: Train) -> None:
+    cycle = partial(OneCycleLR, max_lr=1.0, total_steps=6)
+    _, _, recorder = train(_task(optimizer=partial(SGD, lr=2.0), scheduler=cycle), max_epochs=2)
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = SGD([parameter], lr=2.0)
+    expected, schedule = [], cycle(optimizer)
+    for _ in range(6):
+        optimizer.step()
+        schedule.step()
+        expected.append(optimizer.param_groups[0]["lr"])  # as it is at the end of the batch
+    assert recorder.rates == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
