@@ -20,6 +20,7 @@ from resvision._version import __version__
 from resvision.batch import LabelKind
 from resvision.callbacks import BestCheckpoint, NonFiniteLossError, Pictures, Progress, RunStopped, lost_process
 from resvision.cli import shipped
+from resvision.cli.matching import check_labels
 from resvision.cli.messages import UsageError, explain_parse_error
 from resvision.cli.origin import Origin, sweep
 from resvision.cli.request import Request
@@ -27,6 +28,7 @@ from resvision.cli.run_folder import RUNS, new_folder
 from resvision.cli.run_parts import is_first_process, run_callbacks, run_loggers, run_plugins
 from resvision.cli.scores import can_write, changed_splits, write_scores
 from resvision.data import VisionDataModule
+from resvision.data.base import Split
 from resvision.data.plain_yaml import read_yaml
 from resvision.tasks import MultiTask, VisionTask
 
@@ -43,6 +45,8 @@ _DECIDED: Final = {
     "--trainer.default_root_dir": "a run has a folder of its own, which --run_dir names",
 }
 
+#: The split that a verb sees first.
+_SPLITS: Final[dict[str, Split]] = {"fit": "train", "validate": "val", "test": "test"}
 #: How what jsonargparse wraps around an error begins.
 _WRAPPERS: Final = ("Does not validate", "Problem with given", "Call to compute_fn")
 
@@ -212,6 +216,7 @@ class VisionCLI(LightningCLI):
         """Create the trainer, for `fit` with the run folder's loggers and callbacks."""
         # Every check of the data comes before the first folder is made.
         self.datamodule.setup(self._verb)
+        check_labels(self.model, self.datamodule, _SPLITS[self._verb])
         if self._verb == "fit" and self._checkpoint is None:
             self.model.require_weights()
         given = self.config_init[self._verb].trainer

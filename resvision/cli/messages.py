@@ -42,7 +42,8 @@ def explain(error: Exception) -> Explanation:
     # A run whose loss is no number any more, or one of whose processes has died.
     if isinstance(error, FloatingPointError | ChildProcessError):
         return Explanation(text, 1)
-    if isinstance(error, _ABOUT_INPUT):
+    # Lightning's own kind for settings that do not go together.
+    if isinstance(error, _ABOUT_INPUT) or type(error).__name__ == "MisconfigurationException":
         return Explanation(text, 2)
     return Explanation(f"{type(error).__name__}: {text}\n(--debug shows where this happened)", 1)
 
@@ -71,6 +72,10 @@ def explain_parse_error(message: str, *, keys: Iterable[str], classes: Iterable[
         given = match[1] or match[2]
         key = given.lstrip("-").split()[0].split("=")[0]
         return f"there is no setting {given.split()[0].split('=')[0]!r}; {_nearest(key, keys, 'see --help')}"
+    if match := re.search(
+        r"Multiple subclasses with name (\S+)\. Give the full class path to avoid ambiguity: (.+?)\.\s", message
+    ):
+        return f"{_where(message)}there are several classes {match[1]}; say which: {match[2].replace(', ', ' or ')}"
     if match := re.search(r"Expected a dot import path string: (\S+)", message):
         near = _nearest(match[1], classes, f"there are {', '.join(sorted(classes)[:12])}")
         return f"{_where(message)}there is no class {match[1]!r}; {near}"

@@ -47,6 +47,24 @@ def _complaint(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--data.augmentation", "storng"], "data.augmentation: expected Literal['none', 'light', 'strong']"),
         (["--trainer.max_epochs", "ten"], "trainer.max_epochs: expected int, got ten"),
         (["--model.backbone", "resnet19"], "unknown backbone 'resnet19'; did you mean resnet18"),
+        (
+            ["--model", "ClassificationTask"],
+            "the data has masks, from which ClassificationTask cannot learn; use --model",
+        ),
+        (
+            ["--model", "MultiLabelTask", "--data.task", "classification"],
+            "one class a picture, from which MultiLabelTask",
+        ),
+        (
+            ["--data.task", "detection"],
+            "the data has boxes, from which SegmentationTask cannot learn; use --model Detec",
+        ),
+        (
+            ["--model.scheduler", "ReduceLROnPlateau"],
+            "there are several classes ReduceLROnPlateau; say which: torch.optim",
+        ),
+        (["--model.in_channels", "4"], "--model.in_channels cannot be set: the data says it, by data.in_channels"),
+        (["--trainer.default_root_dir=x"], "--trainer.default_root_dir cannot be set: a run has a folder of its own"),
         (["--model.losses", "{dic: 1}"], "unknown loss 'dic'; did you mean 'dice'?"),
         (["--model.weights", "nope.pth"], "no file of weights at nope.pth"),
         (["--model.backbone_options", "{output_strid: 8}"], "output_stride"),

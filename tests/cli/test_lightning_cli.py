@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.test_resume import CONFIG
+from tests.parsing import parse
+
+COSINE = ["--model.scheduler", "CosineAnnealingLR", "--trainer.max_epochs", "3"]
+
+
+@pytest.mark.parametrize(
+    ("said", "words", "period"),
+    [
+        ({}, COSINE, 3),
+        ({}, [*COSINE, "--model.scheduler.T_max", "7"], 7),
+        (
+            {"scheduler": {"class_path": "CosineAnnealingLR", "init_args": {"T_max": 9}}},
+            ["--trainer.max_epochs", "3"],
+            9,
+        ),
+    ],
+)
+def test_period__of_a_cosine_is_that_of_the_run_unless_it_is_said(
+    tmp_path: Path, said: dict[str, object], words: list[str], period: int
+) -> None:
+    config = tmp_path / "mine.yaml"
+    model = CONFIG["model"] | {"init_args": CONFIG["model"]["init_args"] | said}  # type: ignore[operator,index]
+    config.write_text("# T_max is not said by a comment\n" + yaml.safe_dump(CONFIG | {"model": model}))
+    assert parse("--config", str(config), *words).model.init_args.scheduler.init_args.T_max == period
