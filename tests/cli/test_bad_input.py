@@ -166,7 +166,7 @@ def test_predict__refuses_random_weights(tmp_path: Path, capsys: pytest.CaptureF
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    [("nothing", "there is no folder or file nothing"), ("empty", "has no pictures"), ("*.jpg", "matches nothing")],
+    [("nothing", "there is no folder or file nothing"), ("empty", "has no pictures"), ("*.jpg", "it matches no file")],
 )
 def test_predict__names_data_that_is_not_there(
     data: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
