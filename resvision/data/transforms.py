@@ -230,16 +230,16 @@ class _Repeatable:
 
 def _check_pixels(image: Any, before: NDArray[Any]) -> None:
     """Refuse what some pipelines end with: here the model normalises, and batches are made later."""
-    made = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != before.shape[2]:
+        shape = f" {image.shape}" if isinstance(image, np.ndarray) else ""
         raise ValueError(
-            f"augmentation makes {made} of a picture (H, W, {before.shape[2]}); "
+            f"augmentation makes {type(image).__name__}{shape} of a picture (H, W, {before.shape[2]}); "
             "leave out ToTensorV2, and transforms that change the number of channels"
         )
     # Of 16 bits, which come as floating-point numbers from 0 to 1, it is seen by the values.
     if image.dtype != before.dtype or (image.dtype == np.float32 and not -0.5 < image.min() <= image.max() < 1.5):
         raise ValueError(
-            f"augmentation makes {made}, as if normalised; leave out Normalize and ToFloat: the model normalises"
+            f"augmentation makes {image.dtype} that seems normalised; leave out Normalize and ToFloat, which the model does"
         )
 
 
