@@ -239,7 +239,7 @@ def _check_pixels(image: Any, before: NDArray[Any]) -> None:
     # Of 16 bits, which come as floating-point numbers from 0 to 1, it is seen by the values.
     if image.dtype != before.dtype or (image.dtype == np.float32 and not -0.5 < image.min() <= image.max() < 1.5):
         raise ValueError(
-            f"augmentation makes {image.dtype} that seems normalised; leave out Normalize and ToFloat, which the model does"
+            f"augmentation makes {image.dtype} that seems normalised, as models do; leave out Normalize and ToFloat"
         )
 
 

@@ -1,9 +1,10 @@
 """What all tasks share: optimiser wiring, logging and what a checkpoint says about its run."""
 
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -84,6 +85,14 @@ class VisionTask(LightningModule, ABC):
         # Settings of the optimiser and the schedule, and those of the run that is continued.
         self._said: dict[str, Any] = {"optimizer": [], "scheduler": {}}
         self._said_before: dict[str, Any] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # What builds optimiser and schedule holds a lock if the command line has made it, and needs no copy.
+        memo |= {id(builder): builder for builder in (self._optimizer, self._scheduler)}
+        again = type(self).__new__(type(self))
+        memo[id(self)] = again
+        again.__dict__.update(copy.deepcopy(self.__getstate__(), memo))
+        return again
 
     @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:

@@ -1,6 +1,7 @@
 """Driven by Lightning's trainer on a split of 6 pictures; scores are compared with a computation by hand."""
 
 import copy
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -277,6 +278,27 @@ def test_segmentation__checkpoint_is_plain_data_that_tells_its_use(tmp_path: Pat
     assert said["image_size"] == [16, 16]
     assert said["input_statistics"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     assert (said["backbone"], said["weights"], said["in_channels"]) == ("toy", None, 3)
+
+
+class _Locked:
+    """Builds an optimiser, and cannot be copied, like what the command line makes of a config."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def __call__(self, parameters: Any) -> AdamW:
+        return AdamW(parameters)
+
+
+def test_segmentation__can_be_copied_as_callbacks_do_that_average_weights() -> None:
+    task = _task(optimizer=_Locked(), scheduler=None)
+    again = copy.deepcopy(task)
+    pictures = _split_batch()["image"]
+    assert torch.equal(again.eval()(pictures), task.eval()(pictures))
+    with torch.no_grad():
+        next(again.parameters()).zero_()
+    assert not torch.equal(again(pictures), task(pictures))
+    assert isinstance(again.configure_optimizers(), AdamW)
 
 
 def test_segmentation__that_comes_back_tells_the_statistics_of_its_weights(tmp_path: Path) -> None:
