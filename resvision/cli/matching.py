@@ -29,6 +29,8 @@ def check_labels(task: VisionTask, data: VisionDataModule, split: Split) -> None
     if not isinstance(task, tuple(known)):
         return
     dataset = data.dataset(split)
+    if dataset.shards is not None:  # What has begun to read them is not to be taken along into worker processes.
+        return
     has = _kind(dataset.collate([dataset[0]]))
     if has is not None and not isinstance(task, _LEARN[has]):
         raise UsageError(
