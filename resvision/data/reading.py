@@ -6,9 +6,9 @@ checked before it is decoded, since a file of a few kilobytes can ask for gigaby
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import SEEK_END, BytesIO
+from io import SEEK_CUR, SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
@@ -170,10 +170,13 @@ def image_size(path: PictureFile) -> tuple[int, int]:
     with _opened(path) as file:
         image = _header(path, file)
         width, height = image.size
-        # Pillow turns a TIFF by itself, its size included. In a PNG it would decode all pixels to look for a tag
-        # behind them.
-        in_header = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
-        turned = in_header and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+        if image.format == "TIFF":  # Pillow turns it by itself, its size included.
+            return height, width
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tags that are broken, which decoders overlook
+            # In a PNG Pillow would decode all pixels to look for a tag behind them.
+            exif = _exif_of_png(file) if image.format == "PNG" else image.getexif()
+            turned = exif.get(ExifTags.Base.Orientation) in _TURNED
     return (width, height) if turned else (height, width)
 
 
@@ -225,6 +228,20 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
             return None
         at += 2 + int.from_bytes(header[2:4])
     return None
+
+
+def _exif_of_png(file: BinaryIO) -> Image.Exif:
+    """Return the tags of a PNG, which may stand before its pixels or behind them."""
+    exif = Image.Exif()
+    file.seek(8)  # behind the signature
+    while len(start := file.read(8)) == 8:
+        length = int.from_bytes(start[:4])
+        if start[4:] == b"eXIf":
+            with suppress(Exception):  # Pillow's parsers raise errors of many kinds for broken tags.
+                exif.load(file.read(length))
+            break
+        file.seek(length + 4, SEEK_CUR)  # and the checksum
+    return exif
 
 
 def _bits(image: Image.Image, file: BinaryIO) -> int:

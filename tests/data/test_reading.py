@@ -287,3 +287,32 @@ def test_read_image__says_that_32_bits_are_too_many(tmp_path: Path, dtype: type)
     for channels in (1, 3):
         with pytest.raises(DataError, match=r"a\.tif: pixels of .*32.*; save it with 8 or 16 bits"):
             read_image(tmp_path / "a.tif", channels)
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_image_size__knows_a_png_whose_tags_stand_behind_its_pixels(
+    tmp_path: Path, orientation: int, late: bool
+) -> None:
+    tags, buffer = Image.Exif(), io.BytesIO()
+    tags[274] = orientation
+    Image.fromarray(_COLOURS).save(buffer, "PNG")
+    content = b"eXIf" + tags.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    before = buffer.getvalue()
+    at = len(before) - 12 if late else 33  # before the end, or behind the header
+    path = tmp_path / "a.png"
+    path.write_bytes(before[:at] + chunk + before[at:])
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    np.testing.assert_array_equal(read_image(path), expected)
+    assert image_size(path) == expected.shape[:2] == ((7, 5) if orientation > 4 else (5, 7))
+
+
+@pytest.mark.parametrize("tags", [b"", b"garbage", b"MM\0*\0\0\0\x08\0\x01"])
+def test_image_size__overlooks_broken_tags(tmp_path: Path, tags: bytes) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(_COLOURS).save(buffer, "PNG")
+    content, before = b"eXIf" + tags, buffer.getvalue()
+    chunk = struct.pack(">I", len(tags)) + content + struct.pack(">I", zlib.crc32(content))
+    (tmp_path / "a.png").write_bytes(before[:33] + chunk + before[33:])
+    assert image_size(tmp_path / "a.png") == read_image(tmp_path / "a.png").shape[:2] == (5, 7)
