@@ -34,17 +34,6 @@ from resvision.tasks import MultiTask, VisionTask
 
 __all__ = ["VisionCLI", "main", "prepare"]
 
-#: Options that something else decides, and what.
-_DECIDED: Final = {
-    "--model.class_names": "the data says it",
-    "--model.init_args.class_names": "the data says it",
-    "--model.in_channels": "the data says it, by data.in_channels",
-    "--model.init_args.in_channels": "the data says it, by data.in_channels",
-    "--model.input_size": "the data says it, by data.image_size",
-    "--model.init_args.input_size": "the data says it, by data.image_size",
-    "--trainer.default_root_dir": "a run has a folder of its own, which --run_dir names",
-}
-
 #: The split that a verb sees first.
 _SPLITS: Final[dict[str, Split]] = {"fit": "train", "validate": "val", "test": "test"}
 #: How what jsonargparse wraps around an error begins.
@@ -108,9 +97,6 @@ class VisionCLI(LightningCLI):
 
     def _words(self) -> list[str]:
         """Return the words in the order of their authority, the weakest first."""
-        for word in self._request.rest:
-            if (option := word.split("=")[0]) in _DECIDED:
-                raise UsageError(f"{option} cannot be set: {_DECIDED[option]}")
         words = [self._verb, *self._origin.words]
         for config in self._request.configs:
             if Path(config).is_file():  # what is not there, the parser complains of

@@ -21,6 +21,17 @@ Say = Callable[[str], None]
 #: What the data decides and a config therefore does not say.
 _LINKED: Final = ("class_names", "in_channels", "input_size")
 
+#: Options that something else decides, and what.
+_DECIDED: Final = {
+    "--model.class_names": "the data says it",
+    "--model.init_args.class_names": "the data says it",
+    "--model.in_channels": "the data says it, by data.in_channels",
+    "--model.init_args.in_channels": "the data says it, by data.in_channels",
+    "--model.input_size": "the data says it, by data.image_size",
+    "--model.init_args.input_size": "the data says it, by data.image_size",
+    "--trainer.default_root_dir": "a run has a folder of its own, which --run_dir names",
+}
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -50,6 +61,9 @@ class Origin:
         Raises:
             UsageError: What is asked for makes no sense.
         """
+        for word in request.rest:
+            if (option := word.split("=")[0]) in _DECIDED:
+                raise UsageError(f"{option} cannot be set: {_DECIDED[option]}")
         run = request.run if request.resume else None
         run = run if run is not None and (run / "config.yaml").is_file() else None
         checkpoint = _find(verb, request, say)
