@@ -49,7 +49,7 @@ class ExactResume(Callback):
         self._validated = 0  # batches trained before the last whole validation
         self._watched: dict[str, float] = {}  # what plateau schedulers look at
         self._plateau_due = False
-        self._pace: list[int] = []  # pictures of a batch, of all processes; optimiser steps of an epoch
+        self._pace: dict[str, int] = {}  # pictures of a `batch`, of all processes; optimiser `steps` of an epoch
         self._resumed_at = _Place(0, 0)
 
     # What a checkpoint says
@@ -61,7 +61,7 @@ class ExactResume(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Know again what was known."""
         self._validated, self._watched = state_dict["validated"], state_dict["watched"]
-        self._pace = state_dict.get("pace", [])
+        self._pace = state_dict.get("pace", {})
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let no logged value be younger on the disk than the checkpoint that follows it."""
@@ -84,9 +84,10 @@ class ExactResume(Callback):
             counts["ready"] = counts["started"] = counts["completed"] = counts["processed"]
         state = checkpoint["callbacks"].get(self.state_key)
         epoch_is_over = epochs["processed"] == epochs["started"]
-        pace = [] if state is None else state.get("pace", [])
-        if pace and pace[0] != data.batch_size * trainer.world_size and not epoch_is_over:
-            done = batches["current"]["processed"] * pace[0] // trainer.world_size
+        batch = data.batch_size * trainer.world_size
+        before = batch if state is None else state.get("pace", {}).get("batch", batch)
+        if before != batch and not epoch_is_over:
+            done = batches["current"]["processed"] * before // trainer.world_size
             batches["current"] |= dict.fromkeys(batches["current"], data.batch_after(done))
             batches["is_last_batch"] = False
         in_epoch = batches["current"]["processed"] > 0  # else Lightning takes batch 0 for one that validation follows
@@ -106,7 +107,8 @@ class ExactResume(Callback):
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, VisionDataModule):
             return
-        before, self._pace = self._pace, [data.batch_size * trainer.world_size, _steps_of_epoch(trainer)]
+        now = {"batch": data.batch_size * trainer.world_size, "steps": _steps_of_epoch(trainer)}
+        before, self._pace = self._pace, now
         if before and before != self._pace:
             for config in trainer.lr_scheduler_configs:
                 if isinstance(config.scheduler, WarmupCosine):

@@ -1,6 +1,5 @@
 """The verbs `fit`, `validate` and `test`: Lightning's own command line over the tasks and the data modules."""
 
-import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from resvision.cli import shipped
 from resvision.cli.matching import check_labels
 from resvision.cli.messages import UsageError, explain_parse_error
 from resvision.cli.origin import Origin, sweep
+from resvision.cli.quiet import quieten
 from resvision.cli.request import Request
 from resvision.cli.run_folder import RUNS, new_folder
 from resvision.cli.run_parts import is_first_process, run_callbacks, run_loggers, run_plugins
@@ -52,7 +52,7 @@ def main(verb: str, words: Sequence[str]) -> int:
 
 def prepare() -> None:
     """Do what comes before any command line is built: quieten Lightning, and import what a config may name."""
-    _quieten()
+    quieten()
     for name in resvision.data.__all__:
         # A config may name a class without its module once the class is imported, and these are imported on use.
         getattr(resvision.data, name)
@@ -343,19 +343,3 @@ def _classes() -> set[str]:
 def _say(text: str) -> None:
     if is_first_process():
         print(text, flush=True)
-
-
-def _quieten() -> None:
-    """Leave out what Lightning says of cases that are as they should be here."""
-    # Lightning asks torch in a way that torch has renamed.
-    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
-    # A run that goes on may have a folder of its own; what counts of the one before, it takes along.
-    warnings.filterwarnings("ignore", message="The dirpath has changed|Checkpoint directory .* is not empty")
-    # albumentations takes a list where its default is a pair.
-    warnings.filterwarnings("ignore", message=r"\s*Dump of a value that does not round-trip")
-    # No workers are right where the model computes on the CPU, and small splits are short on purpose.
-    warnings.filterwarnings("ignore", message=".*does not have many workers")
-    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
-    # It would advertise a product of its makers and list the accelerators that are not there.
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
-        logging.getLogger(name).setLevel(logging.WARNING)

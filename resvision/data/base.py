@@ -128,7 +128,13 @@ class VisionDataModule(LightningDataModule, ABC):
         return self._datasets[split]
 
     def setup(self, stage: str | None = None) -> None:
-        """Build, and so check, every split that the stage needs."""
+        """Build, and so check, every split that the stage needs.
+
+        Raises:
+            ValueError: The stage is `predict`: a trained model is applied to pictures by `resvision.load`.
+        """
+        if stage not in _SPLITS_OF_STAGE:
+            raise ValueError(f"this data has no stage {stage}; resvision.load applies a trained model to pictures")
         for split in _SPLITS_OF_STAGE[stage]:
             self.dataset(split)
 

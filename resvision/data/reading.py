@@ -58,8 +58,6 @@ MAX_PIXELS: Final = 2 * (1024**3 // 4 // 3)
 _TRANSPARENT: Final = ("LA", "PA", "RGBA")
 #: Modes of Pillow with 32 bits for a channel.
 _WIDE: Final = ("I", "F")
-#: Of greys of so many bits, by how much one differs from the next when they are spread over 0 to 255.
-_GREY_STEPS: Final = {2: 85, 4: 17}
 _FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 #: Markers of a JPEG: frames of 8 bits (baseline, extended, progressive); and segments with a length that can stand
 #: before them (tables of coding and quantisation, restart interval, applications' own, comment).
@@ -141,7 +139,7 @@ def read_mask(path: PictureFile) -> NDArray[Any]:
     """
     with _opened(path) as file:
         mask = _header(path, file)
-        bits = _bits(mask, file)
+        step = _grey_step(mask, file)
         try:
             values = np.asarray(ImageOps.exif_transpose(mask))
         except Exception as error:  # Pillow's decoders raise errors of many kinds for a broken file.
@@ -151,8 +149,7 @@ def read_mask(path: PictureFile) -> NDArray[Any]:
     if mask.mode in ("RGB", "RGBA"):
         return values[..., :3]
     if mask.mode in ("1", "L", "P"):
-        # Pillow spreads the greys of a PNG of 2 or 4 bits over 0 to 255.
-        return values.astype(np.uint8) // _GREY_STEPS.get(bits, 1) if mask.mode == "L" else values.astype(np.uint8)
+        return values.astype(np.uint8) // step
     if mask.mode == "I" or mask.mode.startswith("I;16"):
         return values.astype(np.int32)
     raise DataError(f"{path}: a mask of kind {mask.mode!r}; save it as a grey, palette or RGB PNG")
@@ -244,15 +241,15 @@ def _exif_of_png(file: BinaryIO) -> Image.Exif:
     return exif
 
 
-def _bits(image: Image.Image, file: BinaryIO) -> int:
-    """Return the bits of a pixel's channel in a PNG, 8 of any other file."""
-    if image.format != "PNG":
-        return 8
+def _grey_step(image: Image.Image, file: BinaryIO) -> int:
+    """Return how far apart Pillow sets greys that follow each other: it spreads those of 2 or 4 bits over 0 to 255."""
+    if image.format != "PNG" or image.mode != "L":
+        return 1
     place = file.tell()
     file.seek(24)  # behind the signature and the header's length, name, width and height
     bits = file.read(1)[0]
     file.seek(place)
-    return bits
+    return {2: 85, 4: 17}.get(bits, 1)
 
 
 def _too_large(path: PictureFile) -> DataError:

@@ -1,13 +1,13 @@
 """Learning rates that change step by step."""
 
 import math
-from typing import Any, final
+from typing import Any, Final, final
 
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
 
-__all__ = ["DropAtSteps", "WarmupCosine"]
+__all__ = ["STEPPED_EVERY_STEP", "DropAtSteps", "WarmupCosine"]
 
 
 @final
@@ -114,3 +114,7 @@ class DropAtSteps(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         """Return the number of steps taken."""
         return {"last_epoch": self.last_epoch, "_step_count": self._step_count}
+
+
+#: Schedules that count optimiser steps; all others count epochs.
+STEPPED_EVERY_STEP: Final = (WarmupCosine, DropAtSteps, OneCycleLR, CyclicLR)

@@ -119,3 +119,8 @@ def test_loader__takes_the_plain_numbers_of_lightnings_overfit_batches() -> None
     loader: DataLoader[Any] = DataLoader(data.dataset("train"), batch_size=2, collate_fn=data.dataset("train").collate)
     image: Tensor = next(iter(loader))["image"]
     assert image.shape == (2, 3, 32, 32)
+
+
+def test_setup__for_lightnings_predict_says_what_predicts() -> None:
+    with pytest.raises(ValueError, match=r"no stage predict; resvision\.load applies"):
+        _shapes().setup("predict")
