@@ -83,7 +83,7 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--log-dir", "logs")
 
 
 @pytest.mark.parametrize("rank", [0, 1])
