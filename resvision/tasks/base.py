@@ -21,6 +21,7 @@ from resvision.layers import InputStatistics
 from resvision.tasks.changed_settings import apply_changes, check_kinds, optimizer_settings, scheduler_settings
 from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning
 from resvision.tasks.parameters import parameter_groups
+from resvision.tasks.running_means import RunningMeans
 from resvision.tasks.schedules import STEPPED_EVERY_STEP, WarmupCosine
 
 __all__ = ["VisionTask"]
@@ -78,10 +79,7 @@ class VisionTask(LightningModule, ABC):
         self._scheduler = scheduler
         self._finetuning = None if finetune is None else FineTuning.of(finetune)
         self._is_restored = False
-        self._sums: dict[str, Tensor] = {}  # over the steps since they were last logged
-        self._summed_steps = 0
-        self._logged_step = 0
-        self._resumed_sums: tuple[dict[str, Tensor], int, int] | None = None
+        self._means = RunningMeans()
         # Settings of the optimiser and the schedule, and those of the run that is continued.
         self._said: dict[str, Any] = {"optimizer": [], "scheduler": {}}
         self._said_before: dict[str, Any] | None = None
@@ -136,7 +134,7 @@ class VisionTask(LightningModule, ABC):
         self.image_size = (height, width)
         loss = self.training_loss(batch)
         self.note("loss", loss.detach())
-        self._summed_steps += 1
+        self._means.end_step()
         return loss
 
     def note(self, name: str, value: Tensor) -> None:
@@ -144,7 +142,7 @@ class VisionTask(LightningModule, ABC):
 
         What is noted at one step is noted at each.
         """
-        self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._means.note(name, value)
 
     def require_weights(self) -> None:
         """Refuse to fine-tune from random numbers; what comes from a checkpoint has its weights from there.
@@ -162,9 +160,7 @@ class VisionTask(LightningModule, ABC):
 
     def on_train_start(self) -> None:
         """Begin a mean of the loss, or go on with a checkpoint's; freeze what is frozen in this epoch."""
-        resumed, self._resumed_sums = self._resumed_sums, None
-        sums, self._summed_steps, self._logged_step = resumed or ({}, 0, self.trainer.global_step)
-        self._sums = {name: value.to(self.device) for name, value in sums.items()}
+        self._means.begin(self.trainer.global_step, self.device)
         self._prepare_parts()
         before, self._said_before = self._said_before, None
         if before is not None:
@@ -196,14 +192,10 @@ class VisionTask(LightningModule, ABC):
         """Log the means over the last steps, at the steps at which Lightning hands values to the loggers."""
         step = self.trainer.global_step
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's logger connector
-        # While gradients accumulate the step does not move.
-        if step == self._logged_step or every == 0 or step % every:
-            return
-        means = {f"train/{name}": value / self._summed_steps for name, value in self._sums.items()}
-        self.log("train/loss", means.pop("train/loss"), prog_bar=True, sync_dist=True)
-        self.log_dict(means, sync_dist=True)
-        self._logged_step = step
-        self._sums, self._summed_steps = {}, 0
+        if self._means.are_due(step, every):
+            means = {f"train/{name}": value for name, value in self._means.take(step).items()}
+            self.log("train/loss", means.pop("train/loss"), prog_bar=True, sync_dist=True)
+            self.log_dict(means, sync_dist=True)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last evaluation; score what is saved."""
@@ -279,6 +271,8 @@ class VisionTask(LightningModule, ABC):
 
     def _total_steps(self) -> int:
         steps = self.trainer.estimated_stepping_batches
+        if 0 in (steps, self.trainer.limit_train_batches):
+            raise ValueError("this run takes no training step: trainer.limit_train_batches or trainer.max_steps is 0")
         if not 0 < steps < float("inf"):
             raise ValueError(
                 "WarmupCosine needs a run with an end: set trainer.max_epochs, or trainer.max_steps where "
@@ -312,7 +306,7 @@ class VisionTask(LightningModule, ABC):
             "class_names": list(self.class_names),
             "image_size": None if self.image_size is None else list(self.image_size),
             "said": self._said,
-            "running_sums": (self._mean_of_processes(self._sums), self._summed_steps, self._logged_step),
+            "running_sums": self._means.state(self._mean_of_processes),
             **self.description(),
         }
         settings = checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]
@@ -322,12 +316,10 @@ class VisionTask(LightningModule, ABC):
         for name in [name for name in settings if name not in asked and name[0] != "_"]:
             del settings[name]
 
-    def _mean_of_processes(self, sums: dict[str, Tensor]) -> dict[str, Tensor]:
-        # The checkpoint is that of the first process, and read by all.
+    def _mean_of_processes(self, value: Tensor) -> Tensor:
         if self._trainer is None or self.trainer.world_size == 1:
-            return dict(sums)
-        reduce = self.trainer.strategy.reduce
-        return {name: reduce(value.clone(), reduce_op="mean") for name, value in sums.items()}
+            return value
+        return self.trainer.strategy.reduce(value.clone(), reduce_op="mean")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take note of the checkpoint; refuse one of another task or of other classes.
@@ -355,4 +347,5 @@ class VisionTask(LightningModule, ABC):
             height, width = said["image_size"]
             self.image_size = (height, width)
         if "running_sums" in said:
-            self._resumed_sums, self._said_before = said["running_sums"], said["said"]
+            self._means.load_state(said["running_sums"])
+            self._said_before = said["said"]

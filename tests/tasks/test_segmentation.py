@@ -200,6 +200,12 @@ def test_segmentation__says_that_a_warmup_cosine_needs_an_end(train: Train) -> N
         train(_task(scheduler=WarmupCosine), max_epochs=-1)
 
 
+@pytest.mark.parametrize("nothing", [{"limit_train_batches": 0}, {"max_steps": 0}], ids=str)
+def test_segmentation__says_that_a_run_takes_no_step(nothing: dict[str, int], train: Train) -> None:
+    with pytest.raises(ValueError, match=r"takes no training step: trainer\.limit_train_batches or trainer\.max_st"):
+        train(_task(scheduler=WarmupCosine), **nothing)
+
+
 def test_segmentation__steps_other_schedules_every_epoch(train: Train) -> None:
     task = _task(optimizer=partial(SGD, lr=2.0), scheduler=partial(StepLR, step_size=1, gamma=0.5))
     _, _, recorder = train(task, max_epochs=2)
