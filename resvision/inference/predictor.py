@@ -39,10 +39,13 @@ class Predictor:
     Args:
         task: The trained model; it is put into evaluation mode.
         device: Where to compute, `cpu`, `cuda`, `cuda:1`, ...; None takes a GPU if there is one.
+
+    Raises:
+        ValueError: There is no such device here.
     """
 
     def __init__(self, task: VisionTask, device: str | None = None) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.task = task.eval().to(self.device)
         self.class_names = tuple(task.class_names)
         self.in_channels: Literal[1, 3] = task.description()["in_channels"]
@@ -137,6 +140,13 @@ def _results(
     return MultiTaskResult(label, mask, boxes)
 
 
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (AssertionError, RuntimeError) as error:  # the first where torch was built without it
+        raise ValueError(f"there is no device {name!r} here; give cpu, or cuda or mps where there is one") from error
+
+
 def load(ckpt_path: str | Path, device: str | None = None) -> Predictor:
     """Load a trained model; no config, data or pretrained weights need be at hand, and no code is run.
 
@@ -146,7 +156,7 @@ def load(ckpt_path: str | Path, device: str | None = None) -> Predictor:
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the file is broken, holds code, or was not written by resvision.
+        ValueError: If the file is broken, holds code, or was not written by resvision; if there is no such device.
     """
     path = find_checkpoint(ckpt_path)
     checkpoint = read_checkpoint(path)
@@ -154,7 +164,8 @@ def load(ckpt_path: str | Path, device: str | None = None) -> Predictor:
     name = checkpoint[ENTRY]["task"]
     if name not in kinds:
         raise ValueError(
-            f"{path} is of the task {name}, which is not known here; import the module that defines it first"
+            f"{path} is of the task {name}, which is not known here; "
+            "in Python, import the module that defines it before load"
         )
     # Names that begin with an underscore are Lightning's notes on how it would build the class itself.
     settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if key[0] != "_"}

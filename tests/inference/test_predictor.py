@@ -70,6 +70,12 @@ def test_load__names_a_task_that_is_not_known_here(checkpoint: Path, tmp_path: P
         load(tmp_path / "other.ckpt")
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu,cuda"])
+def test_load__says_that_there_is_no_such_device(device: str, checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match=f"there is no device '{device}' here; give cpu, or cuda or mps"):
+        load(checkpoint, device)
+
+
 def test_predict__reads_a_file_as_its_pixels(checkpoint: Path, tmp_path: Path) -> None:
     image = _picture()
     Image.fromarray(image).save(tmp_path / "a.png")

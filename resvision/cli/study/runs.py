@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -101,8 +102,9 @@ class RunOfStudy:
             yield ["test", "--ckpt_path", str(self.folder / "checkpoints" / "last.ckpt"), *quiet]
 
     def last_words(self) -> str:
-        """Return the last error that the run printed, or its last line."""
+        """Return the last error that its last command printed, or the last line of that."""
         text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
+        text = re.split(r"^\$ resvision .*$", text, flags=re.MULTILINE)[-1]
         if errors := [*re.finditer(r"resvision \w+: error: ", text)]:
             return " ".join(text[errors[-1].start() :].split())
         return next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "it printed nothing")
@@ -202,6 +204,8 @@ class _Crew:
             with self._lock:
                 if self._stopped:
                     return 128 + signal.SIGTERM, None
+                output.write(f"$ resvision {shlex.join(words)}\n".encode())
+                output.flush()
                 process = subprocess.Popen(
                     [sys.executable, "-m", "resvision", *words],
                     stdin=subprocess.DEVNULL,

@@ -52,6 +52,8 @@ def test_train__does_what_is_left_and_remembers() -> None:
     said: list[str] = []
     assert train_all([_run("one", test=True)], 1, said.append) == []
     assert [call.split()[0] for call in _calls()] == ["fit", "test"]
+    called = [line for line in _run("one").log.read_text().splitlines() if line.startswith("$ ")]
+    assert [line.split()[:3] for line in called] == [["$", "resvision", "fit"], ["$", "resvision", "test"]]
     record = _run("one").record()
     assert record.finished
     assert record.seconds > 0
@@ -151,6 +153,8 @@ def test_record__is_there_when_the_study_is_killed(monkeypatch: pytest.MonkeyPat
     [
         ("", "it printed nothing"),
         ("epoch 1\nepoch 2\n\n", "epoch 2"),
+        ("$ resvision fit\nresvision fit: error: the disk is full\n$ resvision fit\nepoch 2\nKilled\n", "Killed"),
+        ("$ resvision fit\nepoch 1\n$ resvision fit\n", "it printed nothing"),
         (
             "Epoch 1: 50%\rEpoch 1: 51%resvision fit: error: the loss is nan\n  in a.jpg\nlook into it: ...\n",
             "resvision fit: error: the loss is nan in a.jpg look into it: ...",
