@@ -1,11 +1,15 @@
-"""Which place of a pyramid is to find which object."""
+"""Which place of a pyramid is to find which object.
+
+No shape depends on what is in a tensor, so nothing waits for an accelerator.
+"""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from resvision.losses import box_iou
 
@@ -62,11 +66,13 @@ class Truth(NamedTuple):
         boxes: (G, 4), xyxy in pixels, fp32.
         labels: (G,), classes from 0.
         picture: (G,), int64, in which picture of the batch each is.
+        crowd: (G,), bool, whether it trains nothing: no place is to find it, nor to find that there is nothing.
     """
 
     boxes: Tensor
     labels: Tensor
     picture: Tensor
+    crowd: Tensor
 
 
 Assignment = Tensor
@@ -102,9 +108,17 @@ def assign_atss(places: Places, truth: Truth, pictures: int) -> Assignment:
     mean = overlap.mean(dim=1, keepdim=True)
     # A picture of one place has a single candidate, of which `std` would be nan.
     spread = ((overlap - mean).square().sum(dim=1, keepdim=True) / max(overlap.shape[1] - 1, 1)).sqrt()
-    found = _inside(centers, boxes) & (overlap >= mean + spread)
-    rows, columns = found.nonzero(as_tuple=True)
-    return _settle(chosen[rows, columns], rows, -overlap[rows, columns], truth, (pictures, len(places.centers)))
+    finds = _inside(centers, boxes) & (overlap >= mean + spread) & ~truth.crowd[:, None]
+
+    total, none = pictures * len(places.centers), len(truth.boxes)
+    target = truth.picture[:, None] * len(places.centers) + chosen
+    offers = torch.where(finds, overlap, -1).flatten()
+    most = offers.new_full((total,), -1).scatter_reduce(0, target.flatten(), offers, "amax")
+    # Of several that overlap as much, the first.
+    objects = torch.arange(none, device=chosen.device)[:, None]
+    objects = torch.where(finds & (overlap == most[target]), objects, none).flatten()
+    settled = objects.new_full((total,), none).scatter_reduce(0, target.flatten(), objects, "amin")
+    return torch.where(settled == none, -1, settled).view(pictures, -1)
 
 
 def _nearest(middles: Tensor, centers: Tensor) -> Tensor:
@@ -122,39 +136,34 @@ def assign_fcos(places: Places, truth: Truth, pictures: int) -> Assignment:
     lower, upper = (places.strides * factor for factor in _RANGE)
     lower[: places.counts[0]] = 0
     upper[len(upper) - places.counts[-1] :] = math.inf
-    rows, columns = [], []
-    step = max(1, _MOST_PAIRS // len(places.centers))
-    for start in range(0, len(truth.boxes), step):
-        boxes = truth.boxes[start : start + step, None]
+    # From the smallest to the largest; of several as small, the first.
+    order = (truth.boxes[:, 2:] - truth.boxes[:, :2]).prod(dim=1).argsort(stable=True)
+    none = len(order)
+    settled = order.new_full((pictures, len(places.centers)), none)
+    for start, rows in _parts(order, len(places.centers)):
+        boxes = truth.boxes[rows, None]
         middles = (boxes[..., :2] + boxes[..., 2:]) / 2
         near = (places.centers - middles).abs().amax(dim=-1) < _RADIUS * places.strides
         furthest = torch.maximum(places.centers - boxes[..., :2], boxes[..., 2:] - places.centers).amax(dim=-1)
-        found = near & _inside(places.centers, boxes) & (furthest > lower) & (furthest < upper)
-        row, column = found.nonzero(as_tuple=True)
-        rows.append(row + start)
-        columns.append(column)
-    objects, found_at = (torch.cat(parts) if parts else truth.labels.new_empty(0) for parts in (rows, columns))
-    areas = (truth.boxes[:, 2:] - truth.boxes[:, :2]).prod(dim=1)
-    return _settle(found_at, objects, areas[objects], truth, (pictures, len(places.centers)))
+        finds = near & _inside(places.centers, boxes) & (furthest > lower) & (furthest < upper)
+        finds &= ~truth.crowd[rows, None]
+        ranks = torch.arange(start, start + len(rows), device=rows.device)[:, None]
+        offers = torch.where(finds, ranks, none)
+        settled = settled.scatter_reduce(0, truth.picture[rows, None].expand_as(offers), offers, "amin")
+    return F.pad(order, (0, 1), value=-1)[settled]
 
 
-def _settle(place: Tensor, objects: Tensor, cost: Tensor, truth: Truth, shape: tuple[int, int]) -> Assignment:
-    """Give each place of each picture the object that costs least, of pairs (P,) of a place and an object."""
-    target = truth.picture[objects] * shape[1] + place
-    least = cost.new_full((shape[0] * shape[1],), math.inf).scatter_reduce(0, target, cost, "amin")
-    cheapest = cost == least[target]
-    # Of several that cost the same, the first.
-    none = len(truth.boxes)
-    settled = objects.new_full((shape[0] * shape[1],), none)
-    settled = settled.scatter_reduce(0, target[cheapest], objects[cheapest], "amin")
-    return torch.where(settled == none, -1, settled).view(shape)
+def ignored_places(places: Places, truth: Truth, pictures: int) -> Tensor:
+    """Return the places inside boxes of crowds, (N, A), bool."""
+    result = truth.picture.new_zeros((pictures, len(places.centers)), dtype=torch.int32)
+    for _, rows in _parts(torch.arange(len(truth.boxes), device=truth.boxes.device), len(places.centers)):
+        inside = (_inside(places.centers, truth.boxes[rows, None]) & truth.crowd[rows, None]).int()
+        result = result.scatter_reduce(0, truth.picture[rows, None].expand_as(inside), inside, "amax")
+    return result.bool()
 
 
-def ignored_places(places: Places, ignored: Truth, pictures: int) -> Tensor:
-    """Return the places inside boxes that neither train nor count, (N, A), bool."""
-    result = torch.zeros(pictures, len(places.centers), dtype=torch.bool, device=places.centers.device)
-    step = max(1, _MOST_PAIRS // len(places.centers))
-    for start in range(0, len(ignored.boxes), step):
-        rows, columns = _inside(places.centers, ignored.boxes[start : start + step, None]).nonzero(as_tuple=True)
-        result[ignored.picture[rows + start], columns] = True
-    return result
+def _parts(rows: Tensor, places: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield rows of objects, each time as many as can be looked at in one go, and where they begin."""
+    step = max(1, _MOST_PAIRS // places)
+    for start in range(0, len(rows), step):
+        yield start, rows[start : start + step]

@@ -96,31 +96,26 @@ class BoxRules:
 
     def losses(self, said: Said, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Return the losses, each a mean over the places that are to find an object, in fp32."""
-        truth, ignored = _gather(targets, said.logits.device)
+        # Every place is computed, of which few are to find an object: picking them out would wait for the device.
+        truth = _gather(targets, said.logits.device)
         matched = _ASSIGNERS[self.assignment](said.places, truth, len(targets))
-        picture, place = (matched >= 0).nonzero(as_tuple=True)
-        found = matched[picture, place]
-        count = max(len(found), 1)
-        labels, true = truth.labels[found], truth.boxes[found]
-        places = Places(said.places.centers[place], said.places.strides[place], ())
-        boxes = places.boxes(said.distances[picture, place])
-        target = torch.zeros_like(said.logits)
-        if said.centerness is None:
-            target[picture, place, labels] = box_iou(boxes.detach(), true)
-            each = quality_focal_loss(said.logits, target)
-        else:
-            target[picture, place, labels] = 1
-            each = sigmoid_focal_loss(said.logits, target)
-        if len(ignored.boxes):
-            absent = ignored_places(said.places, ignored, len(targets)) & (matched < 0)
-            each = each.masked_fill(absent[..., None], 0)
+        finds = matched >= 0
+        count = finds.sum().clamp(min=1)
+        # The last row, which -1 takes, is that of the places that are to find none.
+        labels, true = F.pad(truth.labels, (0, 1))[matched], F.pad(truth.boxes, (0, 0, 0, 1))[matched]
+        boxes = torch.where(finds[..., None], said.places.boxes(said.distances), true)
+        quality = finds.to(said.logits) if said.centerness is not None else finds * box_iou(boxes.detach(), true)
+        target = torch.zeros_like(said.logits).scatter(2, labels[..., None], quality[..., None])
+        focal_loss = quality_focal_loss if said.centerness is None else sigmoid_focal_loss
+        absent = ignored_places(said.places, truth, len(targets)) & ~finds
         result = {
-            "classification": each.sum() / count,
-            "box": self.box_weight * (1 - box_giou(boxes, true)).sum() / count,
+            "classification": focal_loss(said.logits, target).sum(dim=2).masked_fill(absent, 0).sum() / count,
+            "box": self.box_weight * torch.where(finds, 1 - box_giou(boxes, true), 0).sum() / count,
         }
         if said.centerness is not None:
-            logits, truth_of = said.centerness[picture, place], _centerness(places.centers, true)
-            result["centerness"] = F.binary_cross_entropy_with_logits(logits, truth_of, reduction="sum") / count
+            truth_of = torch.where(finds, _centerness(said.places.centers, true), 0)
+            wrong = F.binary_cross_entropy_with_logits(said.centerness, truth_of, reduction="none")
+            result["centerness"] = torch.where(finds, wrong, 0).sum() / count
         return result
 
     @torch.no_grad()
@@ -182,18 +177,20 @@ def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.stack([boxes[:, side].clamp(0, (width, height)[side % 2]) for side in range(4)], dim=1)
 
 
-def _gather(targets: Sequence[Target], device: torch.device) -> tuple[Truth, Truth]:
-    """Return the objects of all pictures one after the other, and the boxes that train nothing."""
-    counts = torch.tensor([len(target["boxes"]) for target in targets], device=device)
-    picture = torch.arange(len(targets), device=device).repeat_interleave(counts)
-    boxes = torch.cat([target["boxes"].float() for target in targets])
-    labels = torch.cat([target["labels"] for target in targets])
-    none = torch.zeros(0, dtype=torch.bool, device=device)
-    crowd = torch.cat([none, *(target.get("crowd", torch.zeros_like(target["labels"]).bool()) for target in targets)])
-    return Truth(boxes[~crowd], labels[~crowd], picture[~crowd]), Truth(boxes[crowd], labels[crowd], picture[crowd])
+def _gather(targets: Sequence[Target], device: torch.device) -> Truth:
+    """Return the objects of all pictures one after the other."""
+    crowd = [target.get("crowd", torch.zeros_like(target["labels"], dtype=torch.bool)) for target in targets]
+    # Filled where they are used: a copy from the host would be waited for.
+    picture = [torch.full((len(target["boxes"]),), i, device=device) for i, target in enumerate(targets)]
+    return Truth(
+        boxes=torch.cat([target["boxes"].float() for target in targets]),
+        labels=torch.cat([target["labels"] for target in targets]),
+        picture=torch.cat(picture),
+        crowd=torch.cat(crowd),
+    )
 
 
 def _centerness(centers: Tensor, boxes: Tensor) -> Tensor:
     """Return how central points inside of boxes lie, 0 to 1 (Tian et al. 2019, equation 3)."""
-    near, far = centers - boxes[:, :2], boxes[:, 2:] - centers
-    return (torch.minimum(near, far) / torch.maximum(near, far)).prod(dim=1).sqrt()
+    near, far = centers - boxes[..., :2], boxes[..., 2:] - centers
+    return (torch.minimum(near, far) / torch.maximum(near, far)).prod(dim=-1).sqrt()

@@ -22,7 +22,14 @@ def _truth(pictures: int = 3, count: int = 12) -> Truth:
     sizes = torch.exp(torch.rand(count, 2) * 3.0 + 1.0)
     picture = torch.tensor([0, 2] * (count // 2)).sort().values
     assert pictures == 3
-    return Truth(torch.cat([corners, corners + sizes], dim=1), torch.randint(3, (count,)), picture)
+    boxes = torch.cat([corners, corners + sizes], dim=1)
+    return Truth(boxes, torch.randint(3, (count,)), picture, torch.zeros(count, dtype=torch.bool))
+
+
+def _alone(boxes: Tensor) -> Truth:
+    """Objects of a single picture and class."""
+    zeros = torch.zeros(len(boxes), dtype=torch.int64)
+    return Truth(boxes, zeros, zeros, zeros.bool())
 
 
 def _overlap(a: list[float], b: list[float]) -> float:
@@ -117,15 +124,13 @@ def test_assign__equals_the_papers_rules(
     ids=["none", "one pixel", "no size", "nan", "between places"],
 )
 def test_assign__stands_boxes_of_every_kind(assign: assignment.Assigner, boxes: Tensor) -> None:
-    count = len(boxes)
-    truth = Truth(boxes, torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64))
-    found = assign(_places(), truth, 1)
-    assert (found >= 0).sum().item() == (1 if count and boxes[0, 0] == 7.5 else 0)
+    found = assign(_places(), _alone(boxes), 1)
+    assert (found >= 0).sum().item() == (1 if len(boxes) and boxes[0, 0] == 7.5 else 0)
 
 
 def test_atss__gives_an_object_a_place_in_a_picture_of_one_place() -> None:
     places = Places.of([torch.zeros(1, 1, 1, 1)], [8])
-    truth = Truth(torch.tensor([[-9.0, -9.0, 9.0, 9.0]]), torch.zeros(1).long(), torch.zeros(1).long())
+    truth = _alone(torch.tensor([[-9.0, -9.0, 9.0, 9.0]]))
     assert assign_atss(places, truth, 1).tolist() == [[0]]
 
 
@@ -139,8 +144,27 @@ def test_places__lie_where_the_kernels_are_centred() -> None:
     assert boxes[7].tolist() == [16, -8, 32, 32]
 
 
-def test_ignored_places__are_those_inside() -> None:
+@pytest.mark.parametrize("chunk", [2**24, 10])
+def test_ignored_places__are_those_inside_of_crowds(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assignment, "_MOST_PAIRS", chunk)
     places = _places(16, 16)
-    ignored = Truth(torch.tensor([[-1.0, -1.0, 4.0, 4.0]]), torch.zeros(1).long(), torch.ones(1).long())
-    found = ignored_places(places, ignored, 2)
-    assert found.nonzero().tolist() == [[1, 0], [1, 4]]
+    boxes = torch.tensor([[-1.0, -1.0, 4.0, 4.0], [-1.0, -1.0, 9.0, 9.0], [7.0, 7.0, 9.0, 9.0]])
+    crowd = torch.tensor([True, False, True])
+    truth = Truth(boxes, torch.zeros(3).long(), torch.tensor([1, 1, 0]), crowd)
+    found = ignored_places(places, truth, 2)
+    assert found.nonzero().tolist() == [[0, 3], [1, 0], [1, 4]]
+
+
+@pytest.mark.parametrize("assign", [assign_atss, assign_fcos])
+@pytest.mark.parametrize("chunk", [2**24, 100])
+def test_assign__gives_crowds_no_place_and_takes_none_from_others(
+    assign: assignment.Assigner, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assignment, "_MOST_PAIRS", chunk)
+    places, truth = _places(), _truth()
+    others = torch.arange(1, 12, 2)
+    alone = assign(places, Truth(*(part[others] for part in truth)), 3)
+    crowd = torch.ones(12, dtype=torch.bool).index_fill(0, others, False)
+    found = assign(places, truth._replace(crowd=crowd), 3)
+    assert (alone >= 0).any()
+    assert torch.equal(found, torch.where(alone >= 0, others[alone], -1))
