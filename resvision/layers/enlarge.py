@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 __all__ = ["enlarge"]
 
@@ -24,6 +25,12 @@ def enlarge(x: Tensor, ratio: float, size: Sequence[int]) -> Tensor:
     Returns:
         Map (N, C, *size).
     """
-    # `interpolate` takes a size or a ratio; the operator below takes both, and repeats the edge where x falls short.
-    enlarged: Tensor = torch.ops.aten.upsample_bilinear2d(x, [*size], False, ratio, ratio)
+    enlarged: Tensor
+    if torch.are_deterministic_algorithms_enabled():
+        # On a GPU only `interpolate` has a gradient that is; it takes a size or a ratio, not both.
+        height, width = size
+        enlarged = F.interpolate(x, scale_factor=ratio, mode="bilinear")[..., :height, :width]
+        return F.pad(enlarged, (0, width - enlarged.shape[-1], 0, height - enlarged.shape[-2]), mode="replicate")
+    # This operator takes both, and repeats the edge where x falls short; for one that is exported, of any size.
+    enlarged = torch.ops.aten.upsample_bilinear2d(x, [*size], False, ratio, ratio)
     return enlarged

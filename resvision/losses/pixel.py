@@ -120,7 +120,8 @@ def _negative_log_likelihood(logits: Tensor, target: Tensor, valid: Tensor) -> T
         logits = logits.squeeze(1)
         loss = F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="none")
     else:
-        loss = F.cross_entropy(logits, target, reduction="none")
+        # Not `F.cross_entropy`, which takes as long and on a GPU refuses to be deterministic.
+        loss = -logits.log_softmax(dim=1).gather(1, target[:, None]).squeeze(1)
     return torch.where(valid, loss, 0.0)
 
 

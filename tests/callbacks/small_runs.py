@@ -122,17 +122,18 @@ def run(
     resume: Path | None = None,
     save: bool = False,
     batch_size: int = 2,
+    accelerator: str = "cpu",
     **settings: Any,
 ) -> Run:
     """Train for 3 epochs, or go on with a run."""
     seed_everything(SEED if resume is None else 1234, verbose=False)  # a new process has drawn other numbers
     folder.mkdir(parents=True, exist_ok=True)
-    data = _data(kind, folder, batch_size=batch_size, num_workers=workers, seed=SEED, augmentation="strong")
+    data = small_data(kind, folder, batch_size=batch_size, num_workers=workers, seed=SEED, augmentation="strong")
     rows = Rows()
     watch = Watch(folder if save else None, rows)
     trainer = Trainer(
         max_epochs=EPOCHS,
-        accelerator="cpu",
+        accelerator=accelerator,
         callbacks=[*_callbacks(kind), ExactResume(SEED), watch],
         logger=rows,
         enable_progress_bar=False,
@@ -141,13 +142,13 @@ def run(
         default_root_dir=folder,
         **settings,
     )
-    trainer.fit(_task(kind, data, folder), datamodule=data, ckpt_path=resume, weights_only=True)
+    trainer.fit(small_task(kind, data, folder), datamodule=data, ckpt_path=resume, weights_only=True)
     end = folder / "end.ckpt"
     trainer.save_checkpoint(end)
     return Run(watch.batches, rows.rows, watch.saved, torch.load(end, weights_only=True))
 
 
-def _data(kind: Kind, folder: Path, **settings: Any) -> VisionDataModule:
+def small_data(kind: Kind, folder: Path, **settings: Any) -> VisionDataModule:
     """Return 9 pictures to train on, and 3 or 4 to validate on."""
     if kind == "multi_label":
         names = [f"{number}.png" for number in range(12)]
@@ -173,7 +174,7 @@ def _write_pictures(root: Path, names: list[str]) -> None:
         assert cv2.imwrite(str(path), rng.integers(0, 256, (36, 36, 3), dtype=np.uint8))
 
 
-def _task(kind: Kind, data: VisionDataModule, folder: Path) -> VisionTask:
+def small_task(kind: Kind, data: VisionDataModule, folder: Path) -> VisionTask:
     names = list(data.class_names)
     optimizer = partial(AdamW, lr=0.01)
     if kind == "segmentation":

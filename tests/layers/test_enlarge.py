@@ -7,6 +7,11 @@ from resvision.layers import enlarge
 from resvision.models import ResUNet
 
 
+@pytest.fixture(params=[False, True], ids=["fast", "deterministic"], autouse=True)
+def _algorithms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: request.param)
+
+
 @pytest.mark.parametrize("size", [(10, 16), (9, 16), (9, 13)])
 def test_enlarge__keeps_the_place_of_every_value(size: tuple[int, int]) -> None:
     x = torch.randn(2, 3, 5, 8)
