@@ -69,11 +69,15 @@ class BatchAugmentation(Callback):
     def _erase(self, images: Tensor) -> Tensor:
         from torchvision.transforms import v2  # a second of the start that other runs need not spend
 
-        scale = {torch.uint8: 1.0, torch.uint16: 257.0}.get(images.dtype, 1 / 255)
-        erase = v2.RandomErasing(p=1.0, value=[_GREY * scale])
+        grey = _GREY * {torch.uint8: 1, torch.uint16: 257}.get(images.dtype, 1 / 255)
+        erase = v2.RandomErasing()
         images = images.clone()
         for chosen in torch.nonzero(torch.rand(len(images)) < self.random_erasing).flatten().tolist():
-            images[chosen] = erase(images[chosen])
+            drawn = erase.make_params([images[chosen]])
+            if drawn["v"] is not None:  # else no rectangle was found that fits
+                top, left = drawn["i"], drawn["j"]
+                # torchvision would copy the colour to the device each time, and wait for it.
+                images[chosen, :, top : top + drawn["h"], left : left + drawn["w"]] = grey
         return images
 
     def _mix(self, images: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
