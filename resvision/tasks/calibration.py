@@ -66,10 +66,13 @@ class TemperatureSearch(Metric):
     full_state_update = False
 
     losses: Tensor
+    temperatures: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.add_state("losses", default=torch.zeros(len(_TEMPERATURES)), dist_reduce_fx="sum")
+        # Where the logits are, as a copy from the host would be waited for.
+        self.register_buffer("temperatures", _TEMPERATURES.clone(), persistent=False)
 
     def update(self, logits: Tensor, target: Tensor) -> None:
         """Add a batch.
@@ -78,8 +81,9 @@ class TemperatureSearch(Metric):
             logits: (N, K), floating.
             target: (N,), classes 0 to K - 1.
         """
-        scaled = logits.float() / _TEMPERATURES.to(logits.device)[:, None, None]
-        self.losses += torch.stack([F.cross_entropy(one, target, reduction="sum") for one in scaled])
+        scaled = logits.float() / self.temperatures[:, None, None]
+        losses = F.cross_entropy(scaled.flatten(0, 1), target.repeat(len(scaled)), reduction="none")
+        self.losses += losses.view(len(scaled), -1).sum(dim=1)
 
     def compute(self) -> Tensor:
         """Return the temperature for everything that was counted since the last reset, fp32."""

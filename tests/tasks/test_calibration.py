@@ -4,6 +4,7 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassCalibrationError
 
 from resvision.tasks.calibration import CalibrationError, TemperatureSearch
+from tests.fake_gpu import FakeGPU
 
 
 def test_calibration__equals_a_hand_computation() -> None:
@@ -49,6 +50,15 @@ def test_temperature__is_that_of_a_fine_search() -> None:
     candidates = torch.linspace(0.5, 8, 3000)
     losses = torch.stack([F.cross_entropy(logits / t, label) for t in candidates])
     assert search.compute().item() == pytest.approx(candidates[losses.argmin()].item(), rel=0.01)
+
+
+def test_temperature__is_searched_without_waiting() -> None:
+    search, gpu = TemperatureSearch(), FakeGPU()
+    gpu.take_module(search)
+    with gpu.working() as waited_for:
+        search.update(gpu.take(torch.zeros(4, 3)), gpu.take(torch.zeros(4, dtype=torch.int64)))
+    assert waited_for == []
+    assert search.losses.device.type == "cuda"
 
 
 def test_temperature__of_what_is_never_wrong_is_the_least() -> None:
