@@ -10,6 +10,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ def smp_network(weights: str, num_classes: int) -> nn.Module:
     backbone = create_backbone("resnet18", weights=weights)
     unet = smp.Unet("resnet18", encoder_weights=None, classes=num_classes)
     unet.encoder.load_state_dict(backbone.state_dict())  # strict: it raises if a name differs
-    return nn.Sequential(InputNormalization(backbone.input_statistics), Padded(unet))
+    # The names that a task looks for.
+    return nn.Sequential(OrderedDict(normalization=InputNormalization(backbone.input_statistics), network=Padded(unet)))
 
 
 def build(contender: str, options: argparse.Namespace) -> tuple[SegmentationTask, MaskFolder, dict[str, Any]]:
