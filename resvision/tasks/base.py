@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from resvision._version import __version__
-from resvision.layers import InputStatistics
+from resvision.layers import InputNormalization, InputStatistics
 from resvision.tasks.changed_settings import apply_changes, check_kinds, optimizer_settings, scheduler_settings
 from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning
 from resvision.tasks.parameters import parameter_groups
@@ -49,7 +49,8 @@ class VisionTask(LightningModule, ABC):
             preset with changes; None trains all parts alike.
 
     Attributes:
-        model: The network; set by the task's constructor. It has a `backbone`, and a `normalization` of its pictures.
+        model: The network; set by the task's constructor. It has a `backbone`, and as its
+            `normalization` the `InputNormalization` of its pictures.
         monitor: Score that tells the best checkpoint.
         mode: Whether the best is the largest or the smallest.
         image_size: (H, W) of the pictures in the last training batch, None before the first.
@@ -118,9 +119,16 @@ class VisionTask(LightningModule, ABC):
 
     @property
     def input_statistics(self) -> InputStatistics:
-        """Mean and standard deviation that the model normalises pictures with: of its weights, restored or not."""
-        layer = self.model.get_submodule("normalization")
-        return InputStatistics.of(layer.get_buffer("mean"), layer.get_buffer("std"))
+        """Mean and standard deviation that the model normalises pictures with: of its weights, restored or not.
+
+        Raises:
+            TypeError: The model does not say.
+        """
+        layer = getattr(self.model, "normalization", None)
+        if not isinstance(layer, InputNormalization):
+            kind = type(self.model).__name__
+            raise TypeError(f"{kind} needs a `normalization`, an InputNormalization, to be the model of a task")
+        return InputStatistics.of(layer.mean, layer.std)
 
     def description(self) -> dict[str, Any]:
         """Return plain data that tells a reader of the checkpoint how to use the model."""

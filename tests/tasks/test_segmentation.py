@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ReduceLROnPlateau as MonitoredPlateau
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader
@@ -198,6 +198,13 @@ def test_segmentation__steps_the_warmup_cosine_every_optimiser_step(train: Train
 def test_segmentation__says_that_a_warmup_cosine_needs_an_end(train: Train) -> None:
     with pytest.raises(ValueError, match="WarmupCosine needs a run with an end: set trainer"):
         train(_task(scheduler=WarmupCosine), max_epochs=-1)
+
+
+def test_segmentation__says_what_a_model_needs() -> None:
+    task = _task()
+    task.model = nn.Identity()  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="Identity needs a `normalization`, an InputNormalization"):
+        task.description()
 
 
 @pytest.mark.parametrize("nothing", [{"limit_train_batches": 0}, {"max_steps": 0}], ids=str)
