@@ -1,4 +1,4 @@
-.PHONY: setup fix check test slow gpu wheel
+.PHONY: setup fix check test slow gpu floors wheel
 
 setup:  ## install everything for development, and the hooks
 	python -m pip install -e ".[dev]"
@@ -22,6 +22,11 @@ slow:  ## the tests that take longer
 
 gpu:  ## the tests that need an accelerator
 	pytest -m gpu -n 0
+
+floors:  ## the fast tests with the oldest releases that are promised, in an environment of their own
+	python -m venv .floors
+	.floors/bin/python -m pip install -e ".[test]" -c tests/floors.txt
+	.floors/bin/python -m pytest -o filterwarnings=default
 
 wheel:  ## build what is released
 	python -m build

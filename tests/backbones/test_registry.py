@@ -34,6 +34,7 @@ from tests.backbones.oracles import (
     torchvision_twin,
     toy,
 )
+from tests.exporting import EXPORTS_ANY_SIZE
 
 EVERY = pytest.mark.parametrize("name", list_backbones())
 
@@ -90,6 +91,7 @@ def test_registry__backward_reaches_every_parameter(name: str) -> None:
     assert silent == []
 
 
+@EXPORTS_ANY_SIZE
 @EVERY
 def test_registry__exports_and_traces_to_the_same_numbers(name: str) -> None:
     """Exported once for any number and size of pictures, and traced once."""

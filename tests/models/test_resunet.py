@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from resvision.backbones import create_backbone
 from resvision.layers import IMAGENET
 from resvision.models import ResUNet
+from tests.exporting import EXPORTS_ANY_SIZE
 from tests.models.toy import ToyBackbone
 
 SMALL = "resnet10t"  # the smallest that is registered
@@ -79,6 +80,7 @@ def test_resunet__keeps_channels_last() -> None:
     assert logits.is_contiguous(memory_format=torch.channels_last)
 
 
+@EXPORTS_ANY_SIZE
 def test_resunet__is_exported_for_any_size(model: ResUNet) -> None:
     batch, height, width = torch.export.Dim("batch", min=1), torch.export.Dim.AUTO, torch.export.Dim.AUTO
     program = torch.export.export(model, (_pictures(64, 96),), dynamic_shapes=({0: batch, 2: height, 3: width},))
