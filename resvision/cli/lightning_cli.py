@@ -36,6 +36,11 @@ __all__ = ["VisionCLI", "main", "prepare"]
 
 #: The split that a verb sees first.
 _SPLITS: Final[dict[str, Split]] = {"fit": "train", "validate": "val", "test": "test"}
+_DESCRIPTIONS: Final = {
+    "fit": "Train a model. Its run folder gets the config, weights, scores and curves.",
+    "validate": "Score a checkpoint on the validation split, by the config of its run or by another.",
+    "test": "Score a checkpoint on the test split, by the config of its run or by another.",
+}
 #: How what jsonargparse wraps around an error begins.
 _WRAPPERS: Final = ("Does not validate", "Problem with given", "Call to compute_fn")
 
@@ -92,6 +97,7 @@ class VisionCLI(LightningCLI):
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 auto_configure_optimizers=False,
+                parser_kwargs={verb: {"description": _DESCRIPTIONS[verb]}},
                 args=self._words(),
             )
 
@@ -135,12 +141,14 @@ class VisionCLI(LightningCLI):
         parser.link_arguments("data", "model.init_args.input_size", compute_fn=_input_size_of, apply_on="instantiate")
         if not self._says("T_max"):  # of `CosineAnnealingLR`; a link would win over what is said
             parser.link_arguments("trainer.max_epochs", "model.init_args.scheduler.init_args.T_max")
+        checkpoint = "Checkpoint: best, last, a run folder or a file."
+        if self._verb != "fit":
+            parser.add_argument("--run_dir", type=str | None, help="The run that best and last speak of.")
+            parser.add_argument("--ckpt_path", type=str | None, help=checkpoint)
+            return
         parser.add_argument("--run_dir", type=str | None, help="Folder of the run; default: runs/<config name>/<n>.")
-        parser.add_argument(
-            "--ckpt_path",
-            type=str | None,
-            help="Checkpoint: best, last, a run folder or a file. fit goes on from it, in a new run folder.",
-        )
+        more = " The run goes on from it in a new folder."
+        parser.add_argument("--ckpt_path", type=str | None, help=checkpoint + more)
         parser.add_argument(
             "--resume",
             type=Literal["auto"] | None,

@@ -1,8 +1,8 @@
 """Pictures with boxes, as every annotation format states them: checked, mended and counted, and then read by all.
 
 What people expect to be mended is mended, and counted: boxes that stick out of the picture are clipped, those without a
-size, or wholly outside, are dropped; a picture that is listed twice is taken once. What else is wrong is an error that
-names its file.
+size, or wholly outside, are dropped; a picture that a list names twice is taken once. What else is wrong is an error
+that names its file.
 """
 
 from abc import ABC, abstractmethod

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from resvision.cli import main
 from tests.cli.test_resume import CONFIG
 from tests.parsing import parse
 
@@ -28,3 +29,13 @@ def test_period__of_a_cosine_is_that_of_the_run_unless_it_is_said(
     model = CONFIG["model"] | {"init_args": CONFIG["model"]["init_args"] | said}  # type: ignore[operator,index]
     config.write_text("# T_max is not said by a comment\n" + yaml.safe_dump(CONFIG | {"model": model}))
     assert parse("--config", str(config), *words).model.init_args.scheduler.init_args.T_max == period
+
+
+def test_help__of_scoring_names_no_option_of_training(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Score a checkpoint on the test split, by the config of its run or by another." in said
+    assert "The run that best and last speak of." in said
+    assert "--resume" not in said
+    assert main(["fit", "--help"]) == 0
+    assert "--resume" in capsys.readouterr().out
