@@ -31,11 +31,16 @@ def test_period__of_a_cosine_is_that_of_the_run_unless_it_is_said(
     assert parse("--config", str(config), *words).model.init_args.scheduler.init_args.T_max == period
 
 
+def _help(verb: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as left:
+        main([verb, "--help"])
+    assert left.value.code == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
 def test_help__of_scoring_names_no_option_of_training(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["test", "--help"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
+    said = _help("test", capsys)
     assert "Score a checkpoint on the test split, by the config of its run or by another." in said
     assert "The run that best and last speak of." in said
     assert "--resume" not in said
-    assert main(["fit", "--help"]) == 0
-    assert "--resume" in capsys.readouterr().out
+    assert "--resume" in _help("fit", capsys)
