@@ -117,7 +117,7 @@ def test_weights__of_every_kind_fit_grey_pictures(kind: str, empty_caches: Path,
     elif kind == "safetensors":
         save_file(state, source)
     elif kind == "npz":
-        np.savez(source, allow_pickle=False, **{key: value.numpy() for key, value in state.items()})
+        np.savez(source, **{key: value.numpy() for key, value in state.items()})
     elif kind == "timm":
         fill_hub(empty_caches, "timm/resnet18.a1_in1k", theirs)
         source = "timm/a1_in1k"
