@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from difflib import get_close_matches
+from os import PathLike, fspath
 from typing import TypedDict, Unpack
 
 from resvision.backbones.base import Backbone
@@ -31,7 +32,9 @@ class BackboneOptions(TypedDict, total=False):
     out_features: Collection[str] | None
 
 
-def create_backbone(name: str, *, weights: str | None = None, **options: Unpack[BackboneOptions]) -> Backbone:
+def create_backbone(
+    name: str, *, weights: str | PathLike[str] | None = None, **options: Unpack[BackboneOptions]
+) -> Backbone:
     """Build a registered backbone.
 
     Args:
@@ -57,5 +60,5 @@ def create_backbone(name: str, *, weights: str | None = None, **options: Unpack[
             raise ValueError(f"{name} has no option {option!r}; {hint}its options are {', '.join(known)}")
     backbone = entry.build(**options)
     if weights is not None:
-        load_weights(backbone, weights, entry=entry)
+        load_weights(backbone, fspath(weights), entry=entry)
     return backbone

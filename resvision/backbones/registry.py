@@ -37,8 +37,10 @@ def register_backbone(
         paper: Where the network was published, such as `arXiv:1512.03385`.
 
     Raises:
-        ValueError: The name is taken.
+        ValueError: The name is taken, or begins with `timm/`, as timm's own models do.
     """
+    if name.startswith("timm/"):
+        raise ValueError(f"{name!r} is a model of timm's; choose another name")
 
     def register(builder: Builder) -> Builder:
         installed = _installed().get(name)

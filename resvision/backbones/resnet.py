@@ -88,7 +88,7 @@ class ResNet(Backbone):
     ) -> None:
         super().__init__(in_channels)
         check_choice("output_stride", output_stride, get_args(OutputStride))
-        check_choice("shortcut", shortcut or layout.shortcut, get_args(Shortcut))
+        check_choice("shortcut", layout.shortcut if shortcut is None else shortcut, get_args(Shortcut))
         if layout.block == "plain" and (drop_path or shortcut):
             raise ValueError(f"a plain network has no shortcuts; got shortcut={shortcut!r}, drop_path={drop_path}")
         layout = _with_options(layout, stem=stem, norm=norm, shortcut=shortcut)
@@ -148,13 +148,13 @@ def _with_options(
     layout: ResNetLayout, *, stem: Stem | None, norm: Norm | None, shortcut: Shortcut | None
 ) -> ResNetLayout:
     """Put the options in the layout's place; small pictures, for which the `cifar` stem is, are not pooled."""
-    stem = stem or layout.stem
+    stem = layout.stem if stem is None else stem
     return replace(
         layout,
         stem=stem,
         pool="none" if stem == "cifar" else layout.pool,
-        norm=norm or layout.norm,
-        shortcut=shortcut or layout.shortcut,
+        norm=layout.norm if norm is None else norm,
+        shortcut=layout.shortcut if shortcut is None else shortcut,
     )
 
 

@@ -52,7 +52,7 @@ class ResNetV2(Backbone):
     ) -> None:
         super().__init__(in_channels)
         check_choice("output_stride", output_stride, get_args(OutputStride))
-        norms = norm_factory(norm or layout.norm)
+        norms = norm_factory(layout.norm if norm is None else norm)
         stride = stem_stride(layout.stem)
         inner = stride if layout.stem == "cifar" else stride * 2
         stages = tuple(plan_stages(layout, stride=inner, output_stride=output_stride, drop_path=drop_path))

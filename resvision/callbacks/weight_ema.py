@@ -92,7 +92,9 @@ class WeightEMA(Callback):
         """Put the average into `state_dict`, and what training goes on with beside it."""
         if not self._stored:
             return
-        state, other = checkpoint["state_dict"], checkpoint["state_dict"] | self._stored
+        state = checkpoint["state_dict"]
+        names = _first_names(pl_module).items()
+        other = state | {name: self._stored[first] for name, first in names if first in self._stored}
         checkpoint[_CURRENT], checkpoint["state_dict"] = (other, state) if self._has_average else (state, other)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -109,6 +111,12 @@ class WeightEMA(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting the steps in the average."""
         self._updates = state_dict["updates"]
+
+
+def _first_names(pl_module: LightningModule) -> dict[str, str]:
+    """Return the first name of each entry of the state: a part of the model may have several."""
+    seen: dict[int, str] = {}
+    return {name: seen.setdefault(id(value), name) for name, value in pl_module.state_dict(keep_vars=True).items()}
 
 
 def _changed_by_steps(pl_module: LightningModule) -> dict[str, Tensor]:

@@ -94,5 +94,7 @@ class InputNormalization(nn.Module):
             scale = 1.0
         else:
             raise ValueError(f"pixels must be uint8, uint16 or floating point, got {images.dtype}")
-        # Folding the scale into the statistics saves one pass over the full-size picture.
-        return (images.to(self.mean.dtype) - self.mean * scale) / (self.std * scale)
+        # Folding the scale into the statistics saves one pass over the full-size picture. Half precision ends at 65504.
+        precise = torch.promote_types(self.mean.dtype, torch.float32)
+        mean, std = self.mean.to(precise), self.std.to(precise)
+        return ((images.to(precise) - mean * scale) / (std * scale)).to(self.mean.dtype)

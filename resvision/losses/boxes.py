@@ -24,7 +24,7 @@ def box_iou(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         (...), 0 to 1.
     """
-    intersection, union = _overlap(first, second)
+    intersection, union = _overlap(_at_least_fp32(first), _at_least_fp32(second))
     return intersection / (union + _LEAST_AREA)
 
 
@@ -40,10 +40,15 @@ def box_giou(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         (...), -1 to 1.
     """
+    first, second = _at_least_fp32(first), _at_least_fp32(second)
     intersection, union = _overlap(first, second)
     sides = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
     hull = sides.prod(dim=-1)
     return intersection / (union + _LEAST_AREA) - (hull - union) / (hull + _LEAST_AREA)
+
+
+def _at_least_fp32(boxes: Tensor) -> Tensor:
+    return boxes.to(torch.promote_types(boxes.dtype, torch.float32))
 
 
 def _overlap(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

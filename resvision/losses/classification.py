@@ -1,10 +1,12 @@
 """Losses of what is said of a whole picture: logits (N, K) and the truth to one number, in fp32 at least."""
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from resvision.layers import check_choice
 
 __all__ = ["ClassificationLoss", "classification_loss", "multi_label_loss"]
 
@@ -36,7 +38,11 @@ def classification_loss(
         class_weights: (K,). A picture of one class counts as much as that weighs; with `binary_cross_entropy` the
             answers about a class do.
         label_smoothing: Share of the truth that is spread evenly over all classes.
+
+    Raises:
+        ValueError: There is no such loss.
     """
+    check_choice("loss", loss, get_args(ClassificationLoss))
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if loss == "cross_entropy":
         mean = F.cross_entropy(logits, target, class_weights, label_smoothing=label_smoothing)
@@ -73,8 +79,9 @@ def multi_label_loss(
         label_smoothing: How far the truth is moved from 0 and 1 to 1/2; 1 is all the way.
 
     Raises:
-        ValueError: The loss is of classes that exclude each other.
+        ValueError: The loss is of classes that exclude each other, or there is none of its name.
     """
+    check_choice("loss", loss, get_args(ClassificationLoss))
     if loss == "cross_entropy":
         raise ValueError("classes that do not exclude each other need the loss binary_cross_entropy or focal")
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -9,6 +9,8 @@ Shapes and values, the same for all:
     logits: (N, K, H, W), floating. K = 1: the logit of the foreground; K >= 2: one logit per class.
     target: (N, H, W), any integer type, 0 to K - 1 (0 or 1 when K = 1), or `ignore_index`.
     result: a scalar, fp32 (fp64 for fp64 logits).
+
+A target of another size than the logits raises a ValueError.
 """
 
 import torch
@@ -82,6 +84,7 @@ def dice_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDE
         target: (N, H, W).
         ignore_index: Value of the target pixels that do not count.
     """
+    _check_shapes(logits, target)
     logits = _at_least_fp32(logits)
     classes = logits.shape[1]
     probability = logits.sigmoid() if classes == 1 else logits.softmax(dim=1)
@@ -114,6 +117,7 @@ def dice_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDE
 
 def _negative_log_likelihood(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Return (N, H, W), 0 where `valid` is false."""
+    _check_shapes(logits, target)
     logits = _at_least_fp32(logits)
     target = torch.where(valid, target, 0)
     if logits.shape[1] == 1:
@@ -123,6 +127,12 @@ def _negative_log_likelihood(logits: Tensor, target: Tensor, valid: Tensor) -> T
         # Not `F.cross_entropy`, which takes as long and on a GPU refuses to be deterministic.
         loss = -logits.log_softmax(dim=1).gather(1, target[:, None]).squeeze(1)
     return torch.where(valid, loss, 0.0)
+
+
+def _check_shapes(logits: Tensor, target: Tensor) -> None:
+    if target.shape != (len(logits), *logits.shape[2:]):
+        found = f"logits {tuple(logits.shape)} and a target {tuple(target.shape)}"
+        raise ValueError(f"the target must have the pictures and the size of the logits, got {found}")
 
 
 def _at_least_fp32(logits: Tensor) -> Tensor:

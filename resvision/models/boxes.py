@@ -95,7 +95,13 @@ class BoxRules:
         check_choice("assignment", self.assignment, get_args(Assignment))
 
     def losses(self, said: Said, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Return the losses, each a mean over the places that are to find an object, in fp32."""
+        """Return the losses, each a mean over the places that are to find an object, in fp32.
+
+        Raises:
+            ValueError: There is not one target for each picture.
+        """
+        if len(targets) != len(said.logits):
+            raise ValueError(f"there are {len(said.logits)} pictures and {len(targets)} targets; each needs one")
         # Every place is computed, of which few are to find an object: picking them out would wait for the device.
         truth = _gather(targets, said.logits.device)
         matched = _ASSIGNERS[self.assignment](said.places, truth, len(targets))

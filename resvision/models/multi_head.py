@@ -163,7 +163,8 @@ class MultiHead(nn.Module):
 
         Args:
             images: (N, C, H, W), uint8, uint16 or floating in 0..1.
-            rows: By the kind of label, (M,), which pictures to ask about; None asks all about all.
+            rows: By the kind of label, (M,), which pictures to ask about, each once and in their order; None
+                asks all about all.
 
         Returns:
             What each branch that was asked says: logits (M, num_classes), logits (M, num_classes, H, W), or a `Said`.

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from resvision.backbones import create_backbone
 from resvision.heads import AUXILIARY_WEIGHT
+from resvision.layers import check_choice
 from resvision.losses import ClassificationLoss
 from resvision.models import Classifier
 from resvision.tasks.base import VisionTask
@@ -61,6 +62,7 @@ class LabelTask(VisionTask, ABC):
         super().__init__(class_names, optimizer=optimizer, scheduler=scheduler, finetune=finetune)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be from 0 to below 1, got {label_smoothing}")
+        check_choice("loss", loss, get_args(ClassificationLoss))
         encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
         self.model = Classifier(encoder, len(class_names), dropout=dropout)
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
@@ -103,4 +105,4 @@ def _weights_tensor(class_weights: list[float] | None, num_classes: int) -> Tens
     # A batch of nothing but classes of weight 0 would have a loss of 0 / 0.
     if not (min(class_weights) > 0 and math.isfinite(sum(class_weights))):
         raise ValueError(f"class_weights must be finite numbers above 0, got {class_weights}")
-    return torch.tensor(class_weights)
+    return torch.tensor(class_weights, dtype=torch.float32)

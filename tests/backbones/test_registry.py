@@ -367,3 +367,8 @@ def test_registry__lists_without_importing_torch() -> None:
     code = "import sys, resvision; resvision.list_backbones(); print('torch' in sys.modules, 'numpy' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False False"
+
+
+def test_register__leaves_timms_names_to_timm() -> None:
+    with pytest.raises(ValueError, match="'timm/tiny' is a model of timm's; choose another name"):
+        register_backbone("timm/tiny")

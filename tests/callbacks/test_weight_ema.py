@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import SGD
 
 from resvision.callbacks import WeightEMA
+from resvision.data import Shapes
 from resvision.tasks import ClassificationTask
 from tests.tasks.test_classification import NAMES, _loader
 from tests.tasks.test_segmentation import _trainer
@@ -121,3 +122,29 @@ def test_average__is_not_there_outside_of_training(tmp_path: Path) -> None:
 def test_average__refuses_a_decay_of_1() -> None:
     with pytest.raises(ValueError, match="decay must be from 0 to below 1, got 1"):
         WeightEMA(1.0)
+
+
+def test_ema__keeps_the_average_under_every_name_of_a_part(tmp_path: Path) -> None:
+    data = Shapes(32, task="classification", train_size=4, val_size=2, test_size=1, batch_size=2)
+    data.setup("fit")
+    task = ClassificationTask(list(data.class_names), backbone="toy")
+    task.encoder = task.model.backbone
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        callbacks=[WeightEMA(0.9)],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(task, datamodule=data)
+    trainer.save_checkpoint(tmp_path / "end.ckpt")
+    content = torch.load(tmp_path / "end.ckpt", weights_only=True)
+    for state in (content["state_dict"], content["current_state_dict"]):
+        twice = [name for name in state if name.startswith("encoder.")]
+        assert twice
+        assert all(torch.equal(state[name], state[f"model.backbone.{name.removeprefix('encoder.')}"]) for name in twice)
+    name = next(name for name in content["state_dict"] if name.startswith("encoder.") and "weight" in name)
+    assert not torch.equal(content["state_dict"][name], content["current_state_dict"][name])

@@ -64,3 +64,12 @@ def test_statistics__channels_below_one_are_an_error() -> None:
 def test_statistics__come_back_from_the_layer_as_they_were_written() -> None:
     layer = InputNormalization(IMAGENET)
     assert InputStatistics.of(layer.mean, layer.std) == IMAGENET
+
+
+def test_normalization__of_a_model_in_half_precision_takes_white_16_bit_pixels() -> None:
+    layer = InputNormalization(IMAGENET)
+    white = torch.full((1, 3, 2, 2), 65535, dtype=torch.uint16)
+    expected = layer(white)
+    found = layer.half()(white)
+    assert found.dtype == torch.float16
+    torch.testing.assert_close(found.float(), expected, rtol=2e-3, atol=2e-3)

@@ -1,6 +1,7 @@
 """The losses of boxes equal torchvision's, and quality focal loss a computation by hand."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -64,3 +65,12 @@ def test_focal_losses__are_computed_in_fp32_and_stay_finite(loss: object) -> Non
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
     assert value.isfinite().all()
+
+
+@pytest.mark.parametrize("overlap", [box_iou, box_giou])
+def test_overlaps__of_half_precision_are_those_of_its_numbers(overlap: Any) -> None:
+    first, second = torch.tensor([[0.0, 0, 300, 300]]), torch.tensor([[100.0, 0, 400, 300]])
+    found = overlap(first.half(), second.half())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, overlap(first, second))
+    assert found.item() == pytest.approx(0.5)

@@ -92,3 +92,13 @@ def test_loss__is_computed_in_fp32_and_has_a_slope_where_the_truth_is_certain(lo
     assert found.dtype == torch.float32
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
+
+
+def test_losses__know_no_other_names() -> None:
+    logits, target = torch.randn(2, 3), torch.tensor([0, 2])
+    with pytest.raises(
+        ValueError, match="loss must be one of 'cross_entropy', 'binary_cross_entropy', 'focal', got 'bce'"
+    ):
+        classification_loss(logits, target, loss="bce")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"loss must be one of .*, got 'focall'"):
+        multi_label_loss(logits, torch.eye(3)[:2], loss="focall")  # type: ignore[arg-type]

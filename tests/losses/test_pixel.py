@@ -1,6 +1,7 @@
 """The oracles are torch and segmentation_models_pytorch, for values and gradients alike."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import segmentation_models_pytorch.losses as smp
@@ -242,3 +243,13 @@ def test_losses__reckon_in_fp32_under_autocast(name: str) -> None:
         value = LOSSES[name](logits, target)
     torch.testing.assert_close(value, LOSSES[name](logits.float(), target), rtol=0, atol=1e-6)
     assert value.dtype == torch.float32
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, focal_loss, dice_loss])
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("shape", [(2, 4, 4), (1, 8, 8), (2, 8, 4), (2, 1, 8, 8)])
+def test_losses__refuse_a_target_of_another_size(loss: Any, classes: int, shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ValueError, match=r"must have the pictures and the size of the logits, got logits \(2, . 8, 8\)"
+    ):
+        loss(torch.randn(2, classes, 8, 8), torch.zeros(shape, dtype=torch.int64))

@@ -221,3 +221,10 @@ def test_detector__stands_on_a_dilated_backbone() -> None:
 def test_detector__refuses_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         _detector(**settings)
+
+
+@pytest.mark.parametrize("quality", ["centerness", "iou"])
+def test_losses__want_a_target_for_each_picture(quality: Any) -> None:
+    model = Detector(create_backbone("resnet10t"), 2, quality=quality)
+    with pytest.raises(ValueError, match="there are 3 pictures and 1 targets; each needs one"):
+        model(torch.zeros(3, 3, 64, 64, dtype=torch.uint8), _targets()[:1])

@@ -285,3 +285,14 @@ def test_classification__learns_by_other_losses(tmp_path: Path, loss: str) -> No
     trainer = _trainer(tmp_path, max_epochs=15)
     trainer.fit(task, _loader(12, 3), _loader(12, 3))
     assert trainer.callback_metrics["val/accuracy"].item() == 1.0
+
+
+def test_classification__refuses_a_loss_that_is_not_there_before_training() -> None:
+    with pytest.raises(ValueError, match="loss must be one of"):
+        ClassificationTask(["a", "b"], backbone="toy", loss="bce")  # type: ignore[arg-type]
+
+
+def test_classification__takes_whole_numbers_as_weights() -> None:
+    task = ClassificationTask(["a", "b"], backbone="toy", class_weights=[1, 5])
+    batch: Any = {"image": torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "label": torch.tensor([0, 1])}
+    assert task.training_loss(batch).isfinite()
