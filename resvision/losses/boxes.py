@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from resvision.losses.precision import at_least_fp32
+
 __all__ = ["box_giou", "box_iou", "quality_focal_loss", "sigmoid_focal_loss"]
 
 _ALPHA: Final = 0.25  # Lin et al. 2017, table 1b
@@ -24,7 +26,7 @@ def box_iou(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         (...), 0 to 1.
     """
-    intersection, union = _overlap(_at_least_fp32(first), _at_least_fp32(second))
+    intersection, union = _overlap(at_least_fp32(first), at_least_fp32(second))
     return intersection / (union + _LEAST_AREA)
 
 
@@ -40,15 +42,11 @@ def box_giou(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         (...), -1 to 1.
     """
-    first, second = _at_least_fp32(first), _at_least_fp32(second)
+    first, second = at_least_fp32(first), at_least_fp32(second)
     intersection, union = _overlap(first, second)
     sides = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
     hull = sides.prod(dim=-1)
     return intersection / (union + _LEAST_AREA) - (hull - union) / (hull + _LEAST_AREA)
-
-
-def _at_least_fp32(boxes: Tensor) -> Tensor:
-    return boxes.to(torch.promote_types(boxes.dtype, torch.float32))
 
 
 def _overlap(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +67,7 @@ def sigmoid_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
     Returns:
         The same shape; its sum is usually divided by the number of positive places.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_fp32(logits)
     target = target.to(logits.dtype)
     probability = logits.sigmoid()
     wrong = probability + target - 2 * probability * target  # 1 minus the probability of the truth
@@ -87,7 +85,7 @@ def quality_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
     Returns:
         The same shape; its sum is usually divided by the number of positive places.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_fp32(logits)
     target = target.to(logits.dtype)
     distance = (target - logits.sigmoid()).abs()
     return distance**_GAMMA * F.binary_cross_entropy_with_logits(logits, target, reduction="none")

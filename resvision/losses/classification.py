@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resvision.layers import check_choice
+from resvision.losses.precision import at_least_fp32
 
 __all__ = ["ClassificationLoss", "classification_loss", "multi_label_loss"]
 
@@ -43,7 +44,7 @@ def classification_loss(
         ValueError: There is no such loss.
     """
     check_choice("loss", loss, get_args(ClassificationLoss))
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_fp32(logits)
     if loss == "cross_entropy":
         mean = F.cross_entropy(logits, target, class_weights, label_smoothing=label_smoothing)
         if class_weights is None or target.ndim == 1:
@@ -84,7 +85,7 @@ def multi_label_loss(
     check_choice("loss", loss, get_args(ClassificationLoss))
     if loss == "cross_entropy":
         raise ValueError("classes that do not exclude each other need the loss binary_cross_entropy or focal")
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_fp32(logits)
     truth = target.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
     terms = F.binary_cross_entropy_with_logits(logits, truth, class_weights, reduction="none")
     if loss == "focal":

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resvision.batch import IGNORE_INDEX
+from resvision.losses.precision import at_least_fp32
 
 __all__ = ["cross_entropy", "dice_loss", "focal_loss"]
 
@@ -85,7 +86,7 @@ def dice_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDE
         ignore_index: Value of the target pixels that do not count.
     """
     _check_shapes(logits, target)
-    logits = _at_least_fp32(logits)
+    logits = at_least_fp32(logits)
     classes = logits.shape[1]
     probability = logits.sigmoid() if classes == 1 else logits.softmax(dim=1)
     # (rows of all pictures, W, K): a view where the map is channels last, as convolutions like it. Each row is summed
@@ -118,7 +119,7 @@ def dice_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDE
 def _negative_log_likelihood(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Return (N, H, W), 0 where `valid` is false."""
     _check_shapes(logits, target)
-    logits = _at_least_fp32(logits)
+    logits = at_least_fp32(logits)
     target = torch.where(valid, target, 0)
     if logits.shape[1] == 1:
         logits = logits.squeeze(1)
@@ -133,7 +134,3 @@ def _check_shapes(logits: Tensor, target: Tensor) -> None:
     if target.shape != (len(logits), *logits.shape[2:]):
         found = f"logits {tuple(logits.shape)} and a target {tuple(target.shape)}"
         raise ValueError(f"the target must have the pictures and the size of the logits, got {found}")
-
-
-def _at_least_fp32(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))

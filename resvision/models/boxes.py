@@ -110,9 +110,11 @@ class BoxRules:
         # The last row, which -1 takes, is that of the places that are to find none.
         labels, true = F.pad(truth.labels, (0, 1))[matched], F.pad(truth.boxes, (0, 0, 0, 1))[matched]
         boxes = torch.where(finds[..., None], said.places.boxes(said.distances), true)
-        quality = finds.to(said.logits) if said.centerness is not None else finds * box_iou(boxes.detach(), true)
+        if said.centerness is None:
+            focal_loss, quality = quality_focal_loss, finds * box_iou(boxes.detach(), true)
+        else:
+            focal_loss, quality = sigmoid_focal_loss, finds.to(said.logits)
         target = torch.zeros_like(said.logits).scatter(2, labels[..., None], quality[..., None])
-        focal_loss = quality_focal_loss if said.centerness is None else sigmoid_focal_loss
         absent = ignored_places(said.places, truth, len(targets)) & ~finds
         result = {
             "classification": focal_loss(said.logits, target).sum(dim=2).masked_fill(absent, 0).sum() / count,

@@ -14,7 +14,6 @@ from lightning.pytorch.utilities import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from resvision._version import __version__
 from resvision.layers import InputNormalization, InputStatistics
@@ -22,7 +21,7 @@ from resvision.tasks.changed_settings import apply_changes, check_kinds, optimiz
 from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning
 from resvision.tasks.parameters import parameter_groups
 from resvision.tasks.running_means import RunningMeans
-from resvision.tasks.schedules import STEPPED_EVERY_STEP, WarmupCosine
+from resvision.tasks.schedules import WarmupCosine, when_to_step
 
 __all__ = ["VisionTask"]
 
@@ -260,18 +259,8 @@ class VisionTask(LightningModule, ABC):
         if isinstance(scheduler, WarmupCosine) and scheduler.total_steps is None:
             scheduler.run_for(self._total_steps())
         self._said["scheduler"] = scheduler_settings(scheduler)
-        if not isinstance(scheduler, ReduceLROnPlateau):
-            interval = "step" if isinstance(scheduler, STEPPED_EVERY_STEP) else "epoch"
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
-        # Lightning's own plateau names what it watches; torch's watches what it can improve in its mode.
-        watched = self.monitor if scheduler.mode == self.mode else "val/loss"
-        monitor = getattr(scheduler, "monitor", watched)
-        if monitor == "val/loss" and not self.logs_validation_loss:
-            raise ValueError(
-                "this task has no val/loss, which ReduceLROnPlateau watches in this mode; "
-                f"give it mode: {self.mode}, and it watches {self.monitor}"
-            )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor}}
+        when = when_to_step(scheduler, monitor=self.monitor, mode=self.mode, has_loss=self.logs_validation_loss)
+        return {"optimizer": optimizer, "lr_scheduler": when}
 
     def keep_learning_rate(self) -> None:
         """Leave out the schedule."""

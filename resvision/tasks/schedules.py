@@ -3,11 +3,12 @@
 import math
 from typing import Any, Final, final
 
+from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-__all__ = ["STEPPED_EVERY_STEP", "DropAtSteps", "WarmupCosine"]
+__all__ = ["DropAtSteps", "WarmupCosine", "when_to_step"]
 
 
 @final
@@ -117,4 +118,31 @@ class DropAtSteps(LRScheduler):
 
 
 #: Schedules that count optimiser steps; all others count epochs.
-STEPPED_EVERY_STEP: Final = (WarmupCosine, DropAtSteps, OneCycleLR, CyclicLR)
+_STEPPED_EVERY_STEP: Final = (WarmupCosine, DropAtSteps, OneCycleLR, CyclicLR)
+
+
+def when_to_step(
+    scheduler: LRScheduler | ReduceLROnPlateau, *, monitor: str, mode: str, has_loss: bool
+) -> LRSchedulerConfigType:
+    """Return what tells Lightning after what to step a schedule: a step, an epoch, or a validation's score.
+
+    Args:
+        scheduler: The schedule.
+        monitor: Score that tells the best checkpoint.
+        mode: Whether the best is the largest, `max`, or the smallest, `min`.
+        has_loss: Whether there is a `val/loss`.
+
+    Raises:
+        ValueError: The schedule watches a loss that is not there.
+    """
+    if not isinstance(scheduler, ReduceLROnPlateau):
+        interval = "step" if isinstance(scheduler, _STEPPED_EVERY_STEP) else "epoch"
+        return {"scheduler": scheduler, "interval": interval}
+    # Lightning's own plateau names what it watches; torch's watches what it can improve in its mode.
+    watched = getattr(scheduler, "monitor", monitor if scheduler.mode == mode else "val/loss")
+    if watched == "val/loss" and not has_loss:
+        raise ValueError(
+            "this task has no val/loss, which ReduceLROnPlateau watches in this mode; "
+            f"give it mode: {mode}, and it watches {monitor}"
+        )
+    return {"scheduler": scheduler, "monitor": watched}

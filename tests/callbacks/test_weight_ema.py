@@ -129,16 +129,7 @@ def test_ema__keeps_the_average_under_every_name_of_a_part(tmp_path: Path) -> No
     data.setup("fit")
     task = ClassificationTask(list(data.class_names), backbone="toy")
     task.encoder = task.model.backbone
-    trainer = Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        callbacks=[WeightEMA(0.9)],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        default_root_dir=tmp_path,
-    )
+    trainer = _trainer(tmp_path, callbacks=[WeightEMA(0.9)])
     trainer.fit(task, datamodule=data)
     trainer.save_checkpoint(tmp_path / "end.ckpt")
     content = torch.load(tmp_path / "end.ckpt", weights_only=True)

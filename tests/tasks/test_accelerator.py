@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from resvision.backbones import BackboneEntry, registry
+from resvision.tasks import VisionTask
 from tests.callbacks.small_runs import Kind, RandomBackbone, small_data, small_task
 from tests.fake_gpu import FakeGPU
 
@@ -53,17 +54,21 @@ def _random_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._ENTRIES, "random", BackboneEntry("random", RandomBackbone))
 
 
+def _training(kind: Kind, folder: Path) -> tuple[VisionTask, Any, FakeGPU]:
+    """Return a task in training and a batch, both on a GPU that computes nothing."""
+    data = small_data(kind, folder, batch_size=2, num_workers=0, augmentation="strong")
+    data.setup("fit")
+    task, gpu = small_task(kind, data, folder), FakeGPU()
+    gpu.take_module(task)
+    return task.train(), gpu.take(next(iter(data.train_dataloader()))), gpu
+
+
 @pytest.mark.parametrize("precision", [None, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_training_step__waits_for_nothing(kind: Kind, precision: torch.dtype | None, tmp_path: Path) -> None:
-    data = small_data(kind, tmp_path, batch_size=2, num_workers=0, augmentation="strong")
-    data.setup("fit")
-    batch = next(iter(data.train_dataloader()))
-    task, gpu = small_task(kind, data, tmp_path), FakeGPU()
-    gpu.take_module(task)
-    task.train()
+    task, batch, gpu = _training(kind, tmp_path)
     with gpu.working(precision) as waited_for:
-        loss = task.training_loss(gpu.take(batch))
+        loss = task.training_loss(batch)
     assert waited_for == []
     assert (loss.shape, loss.dtype, loss.device.type) == ((), torch.float32, "cuda")
     assert loss.requires_grad
@@ -71,16 +76,11 @@ def test_training_step__waits_for_nothing(kind: Kind, precision: torch.dtype | N
 
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_training_step__can_be_deterministic(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = small_data(kind, tmp_path, batch_size=2, num_workers=0, augmentation="strong")
-    data.setup("fit")
-    batch = next(iter(data.train_dataloader()))
-    task, gpu = small_task(kind, data, tmp_path), FakeGPU()
-    gpu.take_module(task)
-    task.train()
+    task, batch, gpu = _training(kind, tmp_path)
     # Torch's own functions ask for this, and take slower operators then.
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
     with gpu.working(), Operators() as used:
-        task.training_loss(gpu.take(batch))
+        task.training_loss(batch)
     assert "convolution" in used.names
     assert used.names & NOT_DETERMINISTIC == set()
 
