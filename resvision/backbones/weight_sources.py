@@ -134,7 +134,8 @@ def _from_hub(repository: str) -> Weights:
     if file is None:
         raise ValueError(f"{source} has no file of weights; it needs {' or '.join(_HUB_FILES)}")
     try:
-        config = json.loads(Path(hf_hub_download(repository, "config.json")).read_text()).get("pretrained_cfg", {})
+        text = Path(hf_hub_download(repository, "config.json")).read_text(encoding="utf-8")
+        config = json.loads(text).get("pretrained_cfg", {})
     except EntryNotFoundError:
         config = {}
     statistics = InputStatistics(tuple(config["mean"]), tuple(config["std"])) if "mean" in config else None

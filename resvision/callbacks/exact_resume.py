@@ -139,10 +139,14 @@ class ExactResume(Callback):
         """Give this step of this process its own random numbers."""
         _count_logged_steps(trainer, pl_module)
         seed = fold(self.seed, "step", trainer.fit_loop.epoch_loop.total_batch_idx, trainer.global_rank)
-        # `torch.manual_seed` would walk all backends, which takes longer than the rest of this callback.
-        torch.default_generator.manual_seed(seed)
-        if pl_module.device.type == "cuda":
-            torch.cuda.default_generators[pl_module.device.index].manual_seed(seed)
+        device = pl_module.device
+        if device.type in ("cpu", "cuda"):
+            # `torch.manual_seed` would walk all backends, which takes longer than the rest of this callback.
+            torch.default_generator.manual_seed(seed)
+            if device.type == "cuda":
+                torch.cuda.default_generators[device.index].manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that this validation is done, and what it says to plateau schedulers."""

@@ -38,14 +38,14 @@ class Predictor:
 
     Args:
         task: The trained model; it is put into evaluation mode.
-        device: Where to compute, `cpu`, `cuda`, `cuda:1`, ...; None takes a GPU if there is one.
+        device: Where to compute, `cpu`, `cuda`, `cuda:1`, `mps`, ...; None takes a GPU if there is one.
 
     Raises:
         ValueError: There is no such device here.
     """
 
     def __init__(self, task: VisionTask, device: str | None = None) -> None:
-        self.device = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
         self.task = task.eval().to(self.device)
         self.class_names = tuple(task.class_names)
         self.in_channels: Literal[1, 3] = task.description()["in_channels"]
@@ -140,11 +140,11 @@ def _results(
     return MultiTaskResult(label, mask, boxes)
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str | torch.device) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (AssertionError, RuntimeError) as error:  # the first where torch was built without it
-        raise ValueError(f"there is no device {name!r} here; give cpu, or cuda or mps where there is one") from error
+        raise ValueError(f"there is no device '{name}' here; give cpu, or cuda or mps where there is one") from error
 
 
 def load(ckpt_path: str | Path, device: str | None = None) -> Predictor:

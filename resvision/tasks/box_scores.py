@@ -67,7 +67,7 @@ class AveragePrecision(Metric):
         """Forget what was kept."""
         super().reset()
         # Of a process that keeps nothing, torchmetrics would send the others something of another type and shape.
-        nothing = torch.zeros(0, 8, dtype=torch.float64, device=self.device)
+        nothing = torch.zeros(0, 8, device=self.device)
         self.found, self.truth = [nothing], [nothing]
 
     def update(
@@ -79,7 +79,7 @@ class AveragePrecision(Metric):
             found: `boxes` (K, 4), xyxy, `scores` (K,) and `labels` (K,) of each picture.
             truth: `boxes` (K, 4), xyxy, `labels` (K,), `iscrowd` (K,) and `area` (K,) of each picture; an area of 0 is
                 that of the box.
-            index: (N,), the pictures' numbers, each of which comes once.
+            index: (N,), the pictures' numbers, below 2 ** 24, each of which comes once.
         """
         for number, said, true in zip(index.tolist(), found, truth, strict=True):
             self.found.append(_rows(number, said, "scores"))
@@ -108,7 +108,8 @@ class AveragePrecision(Metric):
 
         Where there is nothing, it is -1.
         """
-        found, truth = (dim_zero_cat(rows).cpu().numpy() for rows in (self.found, self.truth))
+        # In fp64 from here on, which not every accelerator has.
+        found, truth = (dim_zero_cat(rows).cpu().double().numpy() for rows in (self.found, self.truth))
         pictures = np.unique(np.concatenate([found[:, 0], truth[:, 0]])).astype(int).tolist()
         sides = COCO(), COCO()
         for side, annotations in zip(
@@ -140,22 +141,23 @@ def _collector_at_rest() -> Iterator[None]:
 
 
 def _rows(number: int, boxes: Mapping[str, Tensor], last: Literal["scores", "iscrowd"]) -> Tensor:
-    """Return boxes as rows of picture, class, left, top, width, height, area and one thing more, in fp64."""
-    corners = boxes["boxes"].double()
-    sides = corners[:, 2:] - corners[:, :2]
-    area = boxes["area"].double() if "area" in boxes else torch.zeros_like(sides[:, 0])
-    area = torch.where(area > 0, area, sides.prod(dim=1))
-    first = [torch.full_like(area, number), boxes["labels"].double()]
-    return torch.cat([torch.stack(first, 1), corners[:, :2], sides, torch.stack([area, boxes[last].double()], 1)], 1)
+    """Return boxes as rows of picture, class, left, top, right, bottom, area (0: the box's) and one thing more."""
+    labels = boxes["labels"].float()
+    area = boxes["area"].float() if "area" in boxes else torch.zeros_like(labels)
+    first = torch.stack([torch.full_like(labels, number), labels], 1)
+    return torch.cat([first, boxes["boxes"].float(), torch.stack([area, boxes[last].float()], 1)], 1)
 
 
 def _annotations(rows: NDArray[np.float64], last: Literal["score", "iscrowd"]) -> list[dict[str, Any]]:
     """Return rows of `_rows` in COCO's form."""
-    numbers = rows[:, :2].astype(int).tolist(), rows[:, 2:6].tolist(), rows[:, 6:].tolist()
+    sides = rows[:, 4:6] - rows[:, 2:4]
+    areas = np.where(rows[:, 6] > 0, rows[:, 6], sides.prod(axis=1))
+    boxes = np.concatenate([rows[:, 2:4], sides], 1)
+    columns = rows[:, :2].astype(int).tolist(), boxes.tolist(), areas.tolist(), rows[:, 7].tolist()
     # The number 0 would stand for "not found".
     return [
         {"id": number, "image_id": picture, "category_id": label, "bbox": box, "area": area, last: value}
-        for number, ((picture, label), box, (area, value)) in enumerate(zip(*numbers, strict=True), 1)
+        for number, ((picture, label), box, area, value) in enumerate(zip(*columns, strict=True), 1)
     ]
 
 

@@ -30,7 +30,7 @@ def test_scores__are_of_pixels_of_the_original_pictures() -> None:
     assert scores["map"] == pytest.approx(0.8)  # found at overlaps up to 0.85, 8 of 10
     assert scores["map_medium"] == pytest.approx(0.8)  # 1536 pixels of the original; 256 of the resized are small
     assert math.isnan(scores["map_small"])
-    assert evaluation.average_precision.found[-1][1, 2:6].tolist() == [105, 10, 75, 50]  # x, y, width, height
+    assert evaluation.average_precision.found[-1][1, 2:6].tolist() == [105, 10, 180, 60]  # xyxy
     assert scores["ap/square"] == pytest.approx(0.8)
     assert math.isnan(scores["ap/circle"])
     assert evaluation.report().splitlines()[2].split() == ["square", "0.800", "1.000", "1", "1"]
