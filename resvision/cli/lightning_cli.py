@@ -19,7 +19,7 @@ from resvision._version import __version__
 from resvision.batch import LabelKind
 from resvision.callbacks import BestCheckpoint, NonFiniteLossError, Pictures, Progress, RunStopped, lost_process
 from resvision.cli import shipped
-from resvision.cli.matching import check_labels
+from resvision.cli.matching import check_labels, note_crowded
 from resvision.cli.messages import UsageError, explain_parse_error
 from resvision.cli.origin import Origin, sweep
 from resvision.cli.quiet import quieten
@@ -211,6 +211,8 @@ class VisionCLI(LightningCLI):
         # Every check of the data comes before the first folder is made.
         self.datamodule.setup(self._verb)
         check_labels(self.model, self.datamodule, _SPLITS[self._verb])
+        if (note := note_crowded(self.model, self.datamodule, _SPLITS[self._verb])) is not None:
+            _say(note)
         if self._verb == "fit" and self._checkpoint is None:
             self.model.require_weights()
         given = self.config_init[self._verb].trainer

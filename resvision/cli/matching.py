@@ -5,10 +5,11 @@ from typing import Any, Final
 
 from resvision.cli.messages import UsageError
 from resvision.data.base import Split, VisionDataModule
+from resvision.data.detection import DetectionDataset
 from resvision.tasks import ClassificationTask, DetectionTask, MultiLabelTask, SegmentationTask, VisionTask
 from resvision.tasks.verification import VerificationTask
 
-__all__ = ["check_labels"]
+__all__ = ["check_labels", "note_crowded"]
 
 #: What data may have, in words, by the tasks that learn from it; the first one is suggested.
 _LEARN: Final[Mapping[str, tuple[type[VisionTask], ...]]] = {
@@ -37,6 +38,20 @@ def check_labels(task: VisionTask, data: VisionDataModule, split: Split) -> None
             f"the data has {has}, from which {type(task).__name__} cannot learn; "
             f"use --model {_LEARN[has][0].__name__}, or other data"
         )
+
+
+def note_crowded(task: VisionTask, data: VisionDataModule, split: Split) -> str | None:
+    """Return what to say of pictures with more objects than the task would find, None if there are none."""
+    dataset = data.dataset(split)
+    if not isinstance(task, DetectionTask) or not isinstance(dataset, DetectionDataset):
+        return None
+    most = dataset.source.most_objects()
+    if most is None or most <= task.max_detections:
+        return None
+    return (
+        f"a picture of {split} has {most} objects, and at most {task.max_detections} are found in one: "
+        f"give --model.max_detections {most} or more to find all"
+    )
 
 
 def _kind(batch: Mapping[str, Any]) -> str | None:

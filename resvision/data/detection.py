@@ -64,6 +64,10 @@ class DetectionSource(ABC):
     def name(self, index: int) -> str:
         """Return what a person knows the picture by, such as its path."""
 
+    def most_objects(self) -> int | None:
+        """Return how many objects the picture with the most of them has, None where only reading it would tell."""
+        return None
+
 
 @final
 class DetectionDataset(VisionDataset):
@@ -270,3 +274,7 @@ class _FileSource(DetectionSource):
 
     def name(self, index: int) -> str:
         return str(self._annotations.paths[index])
+
+    def most_objects(self) -> int:
+        pictures = np.repeat(np.arange(len(self)), np.diff(self._annotations.starts))
+        return int(np.bincount(pictures[self._annotations.flags & Flag.IGNORED == 0], minlength=1).max())

@@ -21,6 +21,8 @@ Assignment = Literal["atss", "fcos"]
 _ASSIGNERS: Final[Mapping[Assignment, Assigner]] = {"atss": assign_atss, "fcos": assign_fcos}
 #: Boxes of a picture that are compared with each other, the best ones by their scores.
 _MOST_CANDIDATES: Final = 3000
+#: Or so many for each object that may be found, if that is more.
+_CANDIDATES_EACH: Final = 10
 
 
 class Target(TypedDict):
@@ -147,8 +149,9 @@ class BoxRules:
         """Return what was found in one picture, by scores (A, num_classes) and distances (A, 4)."""
         place, label = (scores > self.score_threshold).nonzero(as_tuple=True)
         best = scores[place, label]
-        if len(best) > _MOST_CANDIDATES:
-            best, order = best.topk(_MOST_CANDIDATES)
+        candidates = max(_MOST_CANDIDATES, _CANDIDATES_EACH * self.max_detections)
+        if len(best) > candidates:
+            best, order = best.topk(candidates)
             place, label = place[order], label[order]
         boxes = Places(places.centers[place], places.strides[place], ()).boxes(distances[place])
         boxes = clip_boxes(boxes, size)

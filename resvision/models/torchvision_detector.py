@@ -27,23 +27,26 @@ _LEAST_SCORE = 0.05
 class TorchvisionDetector(nn.Module):
     """A detector of torchvision, pyramid and head as they come, with the calls of `Detector`.
 
-    Boxes with a score of at least 0.05 are found, at most 100 in a picture; everything else is torchvision's default,
-    but that pictures are not resized.
+    Boxes with a score of at least 0.05 are found; everything else is torchvision's default, but that pictures are not
+    resized.
 
     Args:
         backbone: Encoder; its input statistics normalise the pixels.
         num_classes: Classes that are told apart, without a background.
         kind: Which of them.
+        max_detections: Most objects of a picture.
 
     Raises:
         ValueError: There is no such kind, or the backbone lacks one of the strides 8, 16, 32, or 4 for `faster_rcnn`.
     """
 
-    def __init__(self, backbone: Backbone, num_classes: int, kind: TorchvisionKind) -> None:
+    def __init__(
+        self, backbone: Backbone, num_classes: int, kind: TorchvisionKind, *, max_detections: int = 100
+    ) -> None:
         super().__init__()
         check_choice("kind", kind, get_args(TorchvisionKind))
         self.normalization = InputNormalization(backbone.input_statistics)
-        self.network = _network(backbone, num_classes, kind)
+        self.network = _network(backbone, num_classes, kind, max_detections)
         self.network.transform = _AsItIs()
         # Of two stages, the second knows the background as class 0.
         self._first_label = 1 if kind == "faster_rcnn" else 0
@@ -85,15 +88,17 @@ class TorchvisionDetector(nn.Module):
         )
 
 
-def _network(backbone: Backbone, num_classes: int, kind: TorchvisionKind) -> nn.Module:
+def _network(backbone: Backbone, num_classes: int, kind: TorchvisionKind, max_detections: int) -> nn.Module:
     network: nn.Module
     if kind == "faster_rcnn":
         pyramid = _Pyramid(backbone, (4, 8, 16, 32), LastLevelMaxPool())
-        network = FasterRCNN(pyramid, num_classes + 1, box_score_thresh=_LEAST_SCORE)
+        network = FasterRCNN(
+            pyramid, num_classes + 1, box_score_thresh=_LEAST_SCORE, box_detections_per_img=max_detections
+        )
     else:
         pyramid = _Pyramid(backbone, (8, 16, 32), LastLevelP6P7(_CHANNELS, _CHANNELS))
         build = FCOS if kind == "fcos" else RetinaNet
-        network = build(pyramid, num_classes, score_thresh=_LEAST_SCORE, detections_per_img=100)
+        network = build(pyramid, num_classes, score_thresh=_LEAST_SCORE, detections_per_img=max_detections)
     return network
 
 

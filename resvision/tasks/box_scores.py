@@ -29,7 +29,7 @@ class BoxScores(NamedTuple):
     Attributes:
         overall: `map`, mean over overlaps from 0.5 to 0.95 and over the classes; `map_50`, `map_75` at one overlap;
             `map_small`, `map_medium`, `map_large` of objects by their area, parted at 32 ** 2 and 96 ** 2 pixels;
-            `recall`, at most 100 boxes a picture.
+            `recall`, of as many boxes a picture as count.
         ap: Of each class, over the overlaps.
         ap_50: Of each class, at an overlap of 0.5.
     """
@@ -41,13 +41,14 @@ class BoxScores(NamedTuple):
 
 @final
 class AveragePrecision(Metric):
-    """Average precision as COCO counts it, at most 100 boxes a picture, by faster-coco-eval.
+    """Average precision as COCO counts it, by faster-coco-eval.
 
     `MeanAveragePrecision` of torchmetrics gets the same from the same library, and spends more than half of its time on
     bringing the boxes there one by one.
 
     Args:
         num_classes: K.
+        max_detections: Most boxes of a picture that count, the surest of each class; COCO's is 100.
     """
 
     is_differentiable = False
@@ -56,9 +57,10 @@ class AveragePrecision(Metric):
     found: list[Tensor]
     truth: list[Tensor]
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, *, max_detections: int = 100) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.max_detections = max_detections
         self.add_state("found", default=[], dist_reduce_fx="cat")
         self.add_state("truth", default=[], dist_reduce_fx="cat")
         self.reset()
@@ -122,9 +124,9 @@ class AveragePrecision(Metric):
             }
             side.createIndex()
         evaluation = COCOeval_faster(*sides, iouType="bbox")
+        evaluation.params.maxDets = [self.max_detections]
         evaluation.evaluate()
-        # Along the last axis are numbers of boxes: 1, 10 and 100.
-        precision, recall = (np.asarray(evaluation.eval[name])[..., -1] for name in ("precision", "recall"))
+        precision, recall = (np.asarray(evaluation.eval[name])[..., 0] for name in ("precision", "recall"))
         return precision, recall
 
 

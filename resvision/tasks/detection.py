@@ -50,11 +50,13 @@ class DetectionTask(VisionTask):
         assignment: How places are given objects to find while training: `atss`, or `fcos`.
         quality: What tells how good a box is: `centerness`, or `iou`, which quality focal loss puts into the score.
         nms_threshold: Of boxes of one class that overlap by more, the surest stays.
+        max_detections: Most objects that are found in a picture; average precision counts as many.
         optimizer: Builds the optimiser from parameter groups.
         scheduler: Builds the schedule from the optimiser; None keeps the learning rate.
 
     Raises:
-        ValueError: No class, a repeated class name, or an unknown backbone, option, stride or set of weights.
+        ValueError: No class, a repeated class name, an unknown backbone, option, stride or set of weights, or a number
+            out of range.
     """
 
     monitor: ClassVar[str] = "val/map"
@@ -78,6 +80,7 @@ class DetectionTask(VisionTask):
         assignment: Assignment = "atss",
         quality: Quality = "centerness",
         nms_threshold: float = 0.6,
+        max_detections: int = 100,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, fused=True),
         scheduler: LRSchedulerCallable | None = WarmupCosine,
     ) -> None:
@@ -86,8 +89,11 @@ class DetectionTask(VisionTask):
         check_choice("model", model, ("detector", *get_args(TorchvisionKind)))
         if not class_names:
             raise ValueError("detection needs at least one class of objects")
+        if max_detections < 1:
+            raise ValueError(f"max_detections is a number of objects, at least 1, got {max_detections}")
         encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
         self.input_size = input_size
+        self.max_detections = max_detections
         if model == "detector":
             self.model = Detector(
                 encoder,
@@ -97,13 +103,16 @@ class DetectionTask(VisionTask):
                 assignment=assignment,
                 quality=quality,
                 nms_threshold=nms_threshold,
+                max_detections=max_detections,
             )
         else:
-            self.model = TorchvisionDetector(encoder, len(class_names), model)
+            self.model = TorchvisionDetector(encoder, len(class_names), model, max_detections=max_detections)
         # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
         self.model.to(memory_format=torch.channels_last)
         self.logs_validation_loss = model == "detector"  # torchvision's tell no losses in evaluation
-        self.evaluation = DetectionEvaluation(class_names, has_loss=self.logs_validation_loss)
+        self.evaluation = DetectionEvaluation(
+            class_names, max_detections=max_detections, has_loss=self.logs_validation_loss
+        )
 
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> list[Detection]:
         """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to what is found, in pixels of `images`.

@@ -24,13 +24,14 @@ class DetectionEvaluation(Evaluation):
 
     Args:
         class_names: One name per class, in the order of their numbers.
+        max_detections: Most boxes of a picture that count.
         has_loss: Whether the model tells its loss in evaluation.
     """
 
-    def __init__(self, class_names: Sequence[str], *, has_loss: bool = True) -> None:
+    def __init__(self, class_names: Sequence[str], *, max_detections: int = 100, has_loss: bool = True) -> None:
         super().__init__(class_names)
         self.has_loss = has_loss
-        self.average_precision = AveragePrecision(len(class_names))
+        self.average_precision = AveragePrecision(len(class_names), max_detections=max_detections)
         self.confusion = BoxConfusion(len(class_names))
         self._last_scores: BoxScores | None = None
         self._last_counts = torch.zeros(0)

@@ -153,3 +153,9 @@ def test_detection__trains_goes_on_is_scored_and_predicts(place: Path, capsys: p
     assert sum(len(line["objects"]) for line in lines) == len(entries) > 0
     assert main(["backbones", "export", "runs/boxes/2", "--to", "timm", "--output", "trained.safetensors"]) == 0
     assert load("runs/boxes/2").task.hparams["input_size"] == 64
+    capsys.readouterr()
+    assert main(["fit", "--config", config, "--model.max_detections", "1", "--trainer.fast_dev_run", "true"]) == 0
+    assert (
+        "a picture of train has 2 objects, and at most 1 are found in one: "
+        "give --model.max_detections 2 or more to find all"
+    ) in capsys.readouterr().out

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from resvision.data import CocoDetection
 from resvision.data.detection_coco import CocoFolder, CocoSplit, write_coco
 from resvision.data.detection_records import Annotations, Flag
 from resvision.data.errors import DataError
@@ -48,6 +49,15 @@ def test_read__agrees_with_another_reader_of_the_format(tmp_path: Path) -> None:
         theirs = np.array([entry["bbox"] for entry in coco.loadAnns(coco.getAnnIds(imgIds=image["id"]))])
         ours = found.boxes[found.of(index)]
         np.testing.assert_allclose(np.hstack([ours[:, :2], ours[:, 2:] - ours[:, :2]]), theirs.reshape(-1, 4))
+
+
+def test_most_objects__are_those_of_one_picture_without_its_crowds(tmp_path: Path) -> None:
+    said = coco_said()
+    data = CocoDetection(write_coco_set(tmp_path / "whole", said), val_fraction=0.4)
+    assert {data.build(split).source.most_objects() for split in ("train", "val")} == {2, 1}
+    said["annotations"][0]["iscrowd"] = 1
+    data = CocoDetection(write_coco_set(tmp_path / "crowd", said), val_fraction=0.4)
+    assert {data.build(split).source.most_objects() for split in ("train", "val")} == {1}
 
 
 def test_crowds_and_areas__are_kept(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from torchvision.models.detection.fcos import FCOS
 
 from resvision.backbones import create_backbone
 from resvision.models import Detector, Target
+from resvision.models.assignment import Places
+from resvision.models.boxes import BoxRules, Said
 from tests.models.toy import ToyBackbone
 
 STRIDES = (4, 8, 16)
@@ -112,6 +116,30 @@ def test_detections__equal_torchvisions() -> None:
         assert 5 < len(reference["boxes"]) <= 100
         for name in ("boxes", "scores", "labels"):
             torch.testing.assert_close(ours[name], reference[name], rtol=1e-4, atol=1e-4)
+
+
+def test_detections__are_at_most_as_many_as_wanted() -> None:
+    images = torch.rand(2, 3, 64, 128)
+    model = _lively(_detector(score_threshold=0.01, nms_threshold=1.0)).eval()
+    few, many = deepcopy(model), deepcopy(model)
+    few.rules, many.rules = replace(model.rules, max_detections=7), replace(model.rules, max_detections=450)
+    for some, most, default in zip(few(images), many(images), model(images), strict=True):
+        assert (len(some["scores"]), len(default["scores"]), len(most["scores"])) == (7, 100, 450)
+        assert torch.equal(some["boxes"], most["boxes"][:7])
+        assert torch.equal(default["boxes"], most["boxes"][:100])
+
+
+def test_detections__of_a_crowd_are_compared_with_enough_others() -> None:
+    # Before the doubles of 400 objects are sorted out, 10 boxes for each are in the way of those with lower scores.
+    centers = torch.stack([torch.arange(400.0) * 30 + 15, torch.full((400,), 15.0)], 1).repeat_interleave(12, 0)
+    strides = torch.full((len(centers),), 8.0)
+    logits = torch.linspace(5, 1, len(centers))[None, :, None]
+    sides = torch.ones(1, len(centers), 4)
+    said = Said(logits, sides, None, Places(centers, strides, (len(centers),)), (30, 12_000))
+    (found,) = BoxRules(max_detections=400).detections(said)
+    assert len(found["boxes"]) == 4000 // 12 + 1
+    (found,) = BoxRules(max_detections=500).detections(said)
+    assert len(found["boxes"]) == 400
 
 
 @pytest.mark.parametrize("assignment", ["atss", "fcos"])

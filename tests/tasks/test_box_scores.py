@@ -50,6 +50,17 @@ def test_scores__of_boxes_found_and_missed() -> None:
     assert scores.overall["map_large"] == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize(("most", "counted"), [(100, 100), (130, 130), (500, 130)])
+def test_scores__count_so_many_boxes_of_a_picture(most: int, counted: int) -> None:
+    corners = [(20 * (number % 13), 20 * (number // 13)) for number in range(130)]
+    metric = AveragePrecision(1, max_detections=most)
+    truth = _truth([(x, y, x + 10, y + 10, 0) for x, y in corners])
+    metric.update([_found([(x, y, x + 10, y + 10, 0.9, 0) for x, y in corners])], [truth], torch.tensor([0]))
+    scores = metric.compute()
+    assert scores.overall["recall"] == pytest.approx(counted / 130)
+    assert scores.ap_50 == [pytest.approx((100 * counted // 130 + 1) / 101)]  # at the recalls 0, 0.01, ...
+
+
 def test_scores__count_no_crowd_and_no_picture_twice() -> None:
     truth = [_truth([(0, 0, 50, 50, 0), (0, 0, 100, 100, 0)], crowd=(1,)), _truth([])]
     found = [_found([(0, 0, 50, 50, 0.9, 0), (60, 60, 90, 90, 0.95, 0)]), _found([])]

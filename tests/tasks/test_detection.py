@@ -1,6 +1,7 @@
 """Driven by Lightning's trainer on drawn shapes; scores are compared with others' computations."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,23 @@ def test_detection__trains_and_scores_torchvisions(tmp_path: Path, kind: Any) ->
     assert sum(counts) == len(list(task.parameters()))
 
 
+@pytest.mark.parametrize("kind", ["detector", "faster_rcnn", "retinanet", "fcos"])
+def test_detection__finds_no_more_than_wanted(kind: Any) -> None:
+    torch.manual_seed(0)
+    picture = torch.randint(256, (1, 3, 64, 64), dtype=torch.uint8)
+    counts = []
+    for most in (100, 3):
+        task = DetectionTask(NAMES, model=kind, backbone="resnet10t", channels=32, max_detections=most).eval()
+        assert task.evaluation.average_precision.max_detections == most
+        if isinstance(task.model, TorchvisionDetector):
+            heads = getattr(task.model.network, "roi_heads", task.model.network)
+            heads.score_thresh, heads.nms_thresh = 0.0, 1.0
+        else:
+            task.model.rules = replace(task.model.rules, score_threshold=0.0, nms_threshold=1.0)
+        counts.append(len(task(picture)[0]["scores"]))
+    assert counts[0] > 3 >= counts[1] > 0
+
+
 def test_detection__fine_tunes_part_by_part(tmp_path: Path) -> None:
     weights = tmp_path / "weights.pth"
     torch.save(DetectionTask(NAMES, backbone="resnet10t").model.backbone.state_dict(), weights)
@@ -156,5 +174,7 @@ def test_detection__refuses_what_cannot_be() -> None:
         DetectionTask(["a", "a"], backbone="toy")
     with pytest.raises(ValueError, match="model must be one of 'detector', 'faster_rcnn'"):
         _task(model="yolo")
+    with pytest.raises(ValueError, match="max_detections is a number of objects, at least 1, got 0"):
+        _task(max_detections=0)
     with pytest.raises(ValueError, match=r"no feature of stride \[8, 16, 32\]"):
         _task(model="fcos")
