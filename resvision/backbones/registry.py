@@ -29,6 +29,7 @@ def register_backbone(
     """Register the decorated function or class, which builds a backbone from keyword-only options.
 
     A builder that its package also names as an entry point may be decorated: this adds the references and the paper.
+    The same builder may come again, as it does when a cell of a notebook is run once more; the last one counts.
 
     Args:
         name: What `create_backbone` is asked for.
@@ -43,14 +44,19 @@ def register_backbone(
         raise ValueError(f"{name!r} is a model of timm's; choose another name")
 
     def register(builder: Builder) -> Builder:
-        installed = _installed().get(name)
-        here = f"{builder.__module__}:{builder.__qualname__}"
-        if name in _ENTRIES or (installed is not None and installed.builder != here):
+        known, installed = _ENTRIES.get(name), _installed().get(name)
+        is_other = known is not None and (isinstance(known.builder, str) or _place(known.builder) != _place(builder))
+        if is_other or (installed is not None and installed.builder != _place(builder)):
             raise ValueError(f"a backbone named {name!r} is registered already; choose another name")
         _ENTRIES[name] = BackboneEntry(name, builder, references=references, paper=paper)
         return builder
 
     return register
+
+
+def _place(builder: "Callable[..., Backbone]") -> str:
+    """Return where a builder is defined, as an entry point says it."""
+    return f"{builder.__module__}:{builder.__qualname__}"
 
 
 def list_backbones(pattern: str = "*") -> list[str]:

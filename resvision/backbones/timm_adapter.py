@@ -105,7 +105,9 @@ def _create(model: str, options: dict[str, Any], out_indices: Sequence[int] | No
         except TypeError:
             return timm.create_model(model, features_only=True, **options)
     except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
-        raise ValueError(f"timm cannot build {model!r} with these options: {error}") from error
+        said = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        why = f": {error}" if str(error) else "; output_stride is 8, 16 or 32 where it can be set"
+        raise ValueError(f"timm cannot build {model!r} with {said}{why}") from error
 
 
 def _flat(name: str) -> str:

@@ -41,11 +41,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         content = _read(path)
     except Exception as error:  # damaged bytes make the readers raise almost anything
-        if isinstance(error, pickle.UnpicklingError) or "allow_pickle" in str(error):
-            reason = "holds something else than tensors, which could run code; save a plain state dict instead"
-        else:
-            reason = f"is damaged or cut short ({path.stat().st_size} bytes); fetch or copy it again"
-        raise ValueError(f"{path} {reason}") from error
+        raise ValueError(f"{path} {_reason(path, error)}") from error
     return _find_tensors(content, path)
 
 
@@ -57,10 +53,25 @@ def read_header(path: Path) -> dict[str, str]:
         return file.metadata() or {}
 
 
+def _reason(path: Path, error: Exception) -> str:
+    """Return why a file could not be read, and what to do."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file; fetch that with: git lfs pull"
+    if start.lstrip().startswith(b"<"):
+        return "is a web page, not the file; download that by a link of its own"
+    if isinstance(error, pickle.UnpicklingError) or "allow_pickle" in str(error):
+        return "holds something else than tensors, which could run code; save a plain state dict instead"
+    return f"is damaged or cut short ({path.stat().st_size} bytes); fetch or copy it again"
+
+
 def _read(path: Path) -> Any:
     if path.suffix == ".npz":
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: torch.from_numpy(archive[name]) for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+        # Names of classes and the like may lie beside the weights.
+        return {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind in "biuf"}
     if path.suffix == ".safetensors":
         return load_file(path)
     return torch.load(path, map_location="cpu", weights_only=True)

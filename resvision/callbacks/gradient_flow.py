@@ -81,12 +81,14 @@ class GradientFlow(Callback):
         if trainer.global_step % self.every or not trainer.is_global_zero:
             return
         weights = {
-            name.removeprefix("model.").removesuffix(".weight"): parameter
+            name.removesuffix(".weight"): parameter
             for name, parameter in pl_module.named_parameters()
             if parameter.ndim > 1 and parameter.grad is not None
         }
         if not weights:
             return
+        if all(name.startswith("model.") for name in weights):  # as those of every task here
+            weights = {name.removeprefix("model."): parameter for name, parameter in weights.items()}
         gradients = _norms([parameter.grad for parameter in weights.values() if parameter.grad is not None])
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):

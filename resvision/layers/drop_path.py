@@ -48,6 +48,6 @@ def drop_path_rates(last: float, depth: int) -> list[float]:
     return [last * block / max(depth - 1, 1) for block in range(depth)]
 
 
-def _check_rate(rate: float) -> None:
-    if not 0 <= rate < 1:
-        raise ValueError(f"drop_path must be at least 0 and below 1, got {rate}")
+def _check_rate(rate: object) -> None:
+    if not isinstance(rate, int | float) or not 0 <= rate < 1:
+        raise ValueError(f"drop_path must be a number, at least 0 and below 1, got {rate!r}")

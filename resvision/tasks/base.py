@@ -1,10 +1,10 @@
 """What all tasks share: optimiser wiring, logging and what a checkpoint says about its run."""
 
-import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from resvision._version import __version__
 from resvision.layers import InputNormalization, InputStatistics
+from resvision.tasks.builders import Builders
 from resvision.tasks.changed_settings import apply_changes, check_kinds, optimizer_settings, scheduler_settings
 from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning
 from resvision.tasks.parameters import parameter_groups
@@ -75,22 +76,13 @@ class VisionTask(LightningModule, ABC):
             raise ValueError(f"class names must differ, got {', '.join(map(repr, repeated))} more than once")
         self.class_names = tuple(class_names)
         self.image_size: tuple[int, int] | None = None
-        self._optimizer = optimizer
-        self._scheduler = scheduler
+        self._builders = Builders(type(self), optimizer, scheduler)
         self._finetuning = None if finetune is None else FineTuning.of(finetune)
         self._is_restored = False
         self._means = RunningMeans()
         # Settings of the optimiser and the schedule, and those of the run that is continued.
         self._said: dict[str, Any] = {"optimizer": [], "scheduler": {}}
         self._said_before: dict[str, Any] | None = None
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # What builds optimiser and schedule holds a lock if the command line has made it, and needs no copy.
-        memo |= {id(builder): builder for builder in (self._optimizer, self._scheduler)}
-        again = type(self).__new__(type(self))
-        memo[id(self)] = again
-        again.__dict__.update(copy.deepcopy(self.__getstate__(), memo))
-        return again
 
     @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:
@@ -246,13 +238,14 @@ class VisionTask(LightningModule, ABC):
         """
         self.require_weights()
         if self._finetuning is None:
-            optimizer = self._optimizer(parameter_groups(self.parameters()))
+            optimizer = self._builders.optimizer(parameter_groups(self.parameters()))
         else:
-            optimizer = self._optimizer(FineTuner(self.model, self._finetuning).groups())
+            optimizer = self._builders.optimizer(FineTuner(self.model, self._finetuning).groups())
             for group in optimizer.param_groups:
                 group["lr"] *= group["lr_factor"]
         self._said = {"optimizer": optimizer_settings(optimizer), "scheduler": {}}
-        scheduler = None if self._scheduler is None else self._scheduler(optimizer)
+        build = self._builders.scheduler
+        scheduler = None if build is None else build(optimizer)
         self._said["kinds"] = check_kinds((self._said_before or {}).get("kinds", {}), optimizer, scheduler)
         if scheduler is None:
             return optimizer
@@ -264,7 +257,7 @@ class VisionTask(LightningModule, ABC):
 
     def keep_learning_rate(self) -> None:
         """Leave out the schedule."""
-        self._scheduler = None
+        self._builders = replace(self._builders, scheduler=None)
 
     def _total_steps(self) -> int:
         steps = self.trainer.estimated_stepping_batches

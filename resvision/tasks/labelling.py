@@ -8,13 +8,13 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
-from resvision.backbones import create_backbone
 from resvision.heads import AUXILIARY_WEIGHT
 from resvision.layers import check_choice
 from resvision.losses import ClassificationLoss
 from resvision.models import Classifier
 from resvision.tasks.base import VisionTask
 from resvision.tasks.finetuning import FineTune
+from resvision.tasks.networks import build_encoder, in_channels_last
 
 __all__ = ["LabelTask"]
 
@@ -63,10 +63,8 @@ class LabelTask(VisionTask, ABC):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be from 0 to below 1, got {label_smoothing}")
         check_choice("loss", loss, get_args(ClassificationLoss))
-        encoder = create_backbone(backbone, weights=weights, in_channels=in_channels, **(backbone_options or {}))
-        self.model = Classifier(encoder, len(class_names), dropout=dropout)
-        # Batches come this way too; convolutions are up to four times as fast for it, on a CPU as well.
-        self.model.to(memory_format=torch.channels_last)
+        encoder = build_encoder(backbone, weights=weights, in_channels=in_channels, options=backbone_options)
+        self.model = in_channels_last(Classifier(encoder, len(class_names), dropout=dropout))
         self.loss_name = loss
         self.label_smoothing = label_smoothing
         # Not persistent: it follows from the arguments, and says nothing about what was learned.

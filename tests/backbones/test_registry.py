@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.fx import symbolic_trace
 
 from resvision import create_backbone, list_backbones
-from resvision.backbones import Backbone, BackboneEntry, get_entry, register_backbone
+from resvision.backbones import Backbone, BackboneEntry, ResNet, get_entry, register_backbone
 from resvision.backbones import registry as registry_module
 from resvision.backbones.family import ResNetLayout
 from resvision.backbones.weights import load_strictly
@@ -297,7 +297,22 @@ def test_register_backbone__makes_a_name_buildable_and_refuses_a_second(
     assert "tiny" in list_backbones()
     assert list(create_backbone("tiny", in_channels=1).feature_specs) == ["stem"]
     with pytest.raises(ValueError, match="'tiny' is registered already"):
-        register_backbone("tiny")(tiny)
+        register_backbone("tiny")(lambda: tiny())
+    with pytest.raises(ValueError, match="'resnet18' is registered already"):
+        register_backbone("resnet18")(tiny)
+
+
+def test_register_backbone__takes_a_cell_of_a_notebook_that_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "_ENTRIES", dict(registry_module._ENTRIES))
+    for feature in ("stem", "stage1"):
+
+        @register_backbone("tiny")
+        def tiny(*, in_channels: int = 3, feature: str = feature) -> Backbone:
+            return get_entry("resnet10t").build(in_channels=in_channels, out_features=(feature,))
+
+        assert list(create_backbone("tiny").feature_specs) == [feature]
+    with pytest.raises(ValueError, match="'resnet18' is registered already"):
+        register_backbone("resnet18")(ResNet)
 
 
 TOY_PACKAGE = {

@@ -147,7 +147,12 @@ def test_timm_backbone__options_reach_timm() -> None:
     ("name", "options", "words"),
     [
         ("timm/resnet5", {}, r"timm has no model 'resnet5'; did you mean .*resnet50"),
-        ("timm/test_vit", {"output_stride": 8}, r"timm cannot build 'test_vit' with these options"),
+        ("timm/test_vit", {"output_stride": 8}, r"timm cannot build 'test_vit' with in_chans=3, output_stride=8: "),
+        (
+            "timm/test_resnet",
+            {"output_stride": 5},
+            r"timm cannot build 'test_resnet' with in_chans=3, output_stride=5; output_stride is 8, 16 or 32 where",
+        ),
         ("timm/resnet18", {"weights": "timm/a1"}, r"timm has no weights 'a1' for timm/resnet18; .*a1_in1k"),
         ("timm/resnet18", {"drop": 1}, r"timm/resnet18 has no option 'drop'; .*in_channels"),
     ],

@@ -1,5 +1,6 @@
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,6 +59,31 @@ def test_read_state_dict__code_is_refused_and_never_run(tmp_path: Path, monkeypa
         with pytest.raises(ValueError, match=f"{name} holds something else than tensors, which could run code"):
             read_state_dict(Path(name))
     assert not Path("hostile").exists()
+
+
+def test_read_state_dict__leaves_out_what_is_no_number(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {key: value.numpy() for key, value in STATE.items()}
+    np.savez(tmp_path / "w.npz", class_names=np.array(["cat", "dog"]), **arrays)
+    assert set(read_state_dict(tmp_path / "w.npz")) == set(STATE)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors", "w.npz"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\n<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page, not the file; download that by a link"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "is a pointer of Git LFS",
+        ),
+    ],
+)
+def test_read_state_dict__knows_what_was_fetched_in_place_of_a_file(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name} {message}"):
+        read_state_dict(tmp_path / name)
 
 
 def test_read_state_dict__says_what_else_is_wrong_with_a_file(tmp_path: Path) -> None:

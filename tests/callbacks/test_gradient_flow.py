@@ -109,6 +109,21 @@ def test_flow__measures_what_a_training_by_hand_does(tmp_path: Path) -> None:
     assert logged == set(_table(tmp_path))
 
 
+def test_flow__tells_layers_apart_that_have_a_name_in_common(tmp_path: Path) -> None:
+    class TwoHeads(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model.fc, self.fc = nn.Linear(1, 1), nn.Linear(1, 1)
+
+        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+            loss: Tensor = self.fc(self.model(batch[0])).square().mean()
+            return loss
+
+    pictures: Any = list(_pictures())
+    _trainer(tmp_path, callbacks=[GradientFlow(1)], max_epochs=-1, max_steps=1).fit(TwoHeads(), DataLoader(pictures))
+    assert [row[1] for row in _table(tmp_path)] == ["model.0", "model.3", "model.fc", "fc"]
+
+
 @pytest.mark.parametrize(("takes_off", "factor"), [(True, 1 / 1024), (False, 1.0)])
 def test_flow__takes_the_scale_of_fp16_off_where_the_optimiser_does_it_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes_off: bool, factor: float

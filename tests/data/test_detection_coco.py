@@ -53,10 +53,10 @@ def test_read__agrees_with_another_reader_of_the_format(tmp_path: Path) -> None:
 
 def test_most_objects__are_those_of_one_picture_without_its_crowds(tmp_path: Path) -> None:
     said = coco_said()
-    data = CocoDetection(write_coco_set(tmp_path / "whole", said), val_fraction=0.4)
+    data = CocoDetection(str(write_coco_set(tmp_path / "whole", said)), val_fraction=0.4)
     assert {data.build(split).source.most_objects() for split in ("train", "val")} == {2, 1}
     said["annotations"][0]["iscrowd"] = 1
-    data = CocoDetection(write_coco_set(tmp_path / "crowd", said), val_fraction=0.4)
+    data = CocoDetection(str(write_coco_set(tmp_path / "crowd", said)), val_fraction=0.4)
     assert {data.build(split).source.most_objects() for split in ("train", "val")} == {1}
 
 

@@ -19,7 +19,7 @@ def test_drop_path__does_nothing_in_evaluation() -> None:
 
 
 def test_drop_path__a_rate_of_one_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"at least 0 and below 1, got 1\.0"):
+    with pytest.raises(ValueError, match=r"a number, at least 0 and below 1, got 1\.0"):
         DropPath(1.0)
 
 

@@ -58,7 +58,7 @@ def test_scores__count_so_many_boxes_of_a_picture(most: int, counted: int) -> No
     metric.update([_found([(x, y, x + 10, y + 10, 0.9, 0) for x, y in corners])], [truth], torch.tensor([0]))
     scores = metric.compute()
     assert scores.overall["recall"] == pytest.approx(counted / 130)
-    assert scores.ap_50 == [pytest.approx((100 * counted // 130 + 1) / 101)]  # at the recalls 0, 0.01, ...
+    assert scores.ap_50[0] == pytest.approx((100 * counted // 130 + 1) / 101)  # at the recalls 0, 0.01, ...
 
 
 def test_scores__count_no_crowd_and_no_picture_twice() -> None:

@@ -71,7 +71,8 @@ def test_task__is_built_from_short_names(tmp_path: Path) -> None:
 
 def test_task__takes_a_schedule_by_its_name_alone(tmp_path: Path) -> None:
     cli = _build(tmp_path, "--model.init_args.scheduler=WarmupCosine")
-    schedule = cli.model._scheduler(torch.optim.SGD([torch.zeros(1)], lr=1.0))
+    assert cli.model._builders.scheduler is not None
+    schedule = cli.model._builders.scheduler(torch.optim.SGD([torch.zeros(1)], lr=1.0))
     assert isinstance(schedule, WarmupCosine)
 
 
