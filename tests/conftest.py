@@ -16,3 +16,15 @@ import torch
 def _seeded() -> None:
     """Give every test the same random numbers, whatever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def small_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register backbones that train in milliseconds, for the length of a test."""
+    from resvision.backbones import BackboneEntry, registry
+    from tests.callbacks.small_runs import RandomBackbone  # it knows Lightning, which most tests do without
+    from tests.models.toy import ToyBackbone
+
+    # A copy, so that whatever a test registers is gone after it.
+    others = {"toy": BackboneEntry("toy", ToyBackbone), "random": BackboneEntry("random", RandomBackbone)}
+    monkeypatch.setattr(registry, "_ENTRIES", registry._ENTRIES | others)

@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from resvision.backbones import BackboneEntry, registry
 from resvision.inference import Predictor
 from resvision.tasks import VisionTask
-from tests.callbacks.small_runs import Kind, RandomBackbone, small_data, small_task
+from tests.callbacks.small_runs import Kind, small_data, small_task
 from tests.fake_gpu import FakeGPU
+
+pytestmark = pytest.mark.usefixtures("small_backbones")
 
 #: Operators of which `torch.use_deterministic_algorithms` says that they, or their gradients, are an error on CUDA.
 NOT_DETERMINISTIC: Final = {
@@ -53,11 +54,6 @@ class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.names.add(func.overloadpacket.__name__)
         return func(*args, **(kwargs or {}))
-
-
-@pytest.fixture(autouse=True)
-def _random_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._ENTRIES, "random", BackboneEntry("random", RandomBackbone))
 
 
 def _training(kind: Kind, folder: Path) -> tuple[VisionTask, Any, FakeGPU]:

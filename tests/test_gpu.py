@@ -13,23 +13,21 @@ from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from resvision import create_backbone, load
-from resvision.backbones import BackboneEntry, registry
 from resvision.cli import main
 from resvision.data import CropAndFlip, ImageFolder
 from resvision.data.resident import ResidentDataset
 from resvision.inference import SegmentationResult
 from resvision.models import Classifier
 from resvision.tasks import VisionTask
-from tests.callbacks.small_runs import BATCHES, EPOCHS, Kind, RandomBackbone, assert_same_end, run
+from tests.callbacks.small_runs import BATCHES, EPOCHS, Kind, assert_same_end, run
 
 CONF = Path(__file__).parent / "conf"
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
-
-
-@pytest.fixture(autouse=True)
-def _random_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._ENTRIES, "random", BackboneEntry("random", RandomBackbone))
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"),
+    pytest.mark.usefixtures("small_backbones"),
+]
 
 
 @pytest.fixture(autouse=True)
