@@ -1,5 +1,6 @@
 """What every datamodule shares: splits, loaders and their speed."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.data import suggested_max_num_workers
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -18,7 +20,9 @@ from resvision.data.sampler import EpochSampler, SampleKey, Shards
 from resvision.data.splits import Split
 from resvision.data.worker import prepare_worker
 
-__all__ = ["Split", "VisionDataModule", "VisionDataset", "stack_images"]
+__all__ = ["Split", "VisionDataModule", "VisionDataset", "stack_images", "tell"]
+
+_LOG = logging.getLogger(__name__)
 
 _SPLITS_OF_STAGE: dict[str | None, tuple[Split, ...]] = {
     "fit": ("train", "val"),
@@ -239,3 +243,9 @@ def stack_images(images: Sequence[NDArray[Any]]) -> Tensor:
         images = [image * np.uint16(257) if image.dtype == np.uint8 else image for image in images]
     # Stacked channels last, as the files are, and only seen as (N, C, H, W): no pixel is moved for it.
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+
+@rank_zero_only
+def tell(line: str) -> None:
+    """Say once, whatever the number of processes, what a person should know of the data."""
+    _LOG.warning(line)

@@ -1,7 +1,6 @@
 """What every datamodule of labelled pictures shares, from the check of the files to what stays in memory."""
 
 import csv
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from resvision.data.bad_images import OnBadImage, find_bad
-from resvision.data.base import Split, VisionDataModule
+from resvision.data.base import Split, VisionDataModule, tell
 from resvision.data.classification import ChosenSource, ClassificationDataset, ClassificationSource
 from resvision.data.duplicates import find_duplicates
 from resvision.data.errors import DataError
@@ -23,7 +22,6 @@ from resvision.data.transforms import Augmentation, ClassificationTransform
 
 __all__ = ["ClassificationDataModule"]
 
-_LOG: Final = logging.getLogger(__name__)
 #: The split that is compared with the training split where a stage needs it.
 _COMPARED: Final[dict[str | None, Split]] = {"fit": "val", "test": "test"}
 
@@ -163,7 +161,7 @@ class ClassificationDataModule(VisionDataModule, ABC):
             if isinstance(label := source.label(index), int) and label not in left:
                 raise DataError(f"{reason}; without the bad pictures, {split} has none of this class")
         self._skipped += [(split, source.name(index), reason) for index, reason in bad.items()]
-        _tell(f"{split}: skipped {len(bad)} of {len(source)} pictures; the first: {next(iter(bad.values()))}")
+        tell(f"{split}: skipped {len(bad)} of {len(source)} pictures; the first: {next(iter(bad.values()))}")
         return ChosenSource(source, good)
 
     def _compare(self, split: Split) -> None:
@@ -175,14 +173,14 @@ class ClassificationDataModule(VisionDataModule, ABC):
                     built.source if isinstance(built, ClassificationDataset | ResidentDataset) else self.source(part)
                 )
             except DataError as error:  # where a model is only tested, what it was trained on need not be
-                _tell(f"{split}: not compared with the pictures of {part}, which are not here: {error}")
+                tell(f"{split}: not compared with the pictures of {part}, which are not here: {error}")
                 return
             files[part] = [file for index in range(len(source)) if (file := source.file(index)) is not None]
         self._duplicates = find_duplicates(files)
         if self._duplicates:
             first = " = ".join(str(file) for _, file in self._duplicates[0][:3])
             count = sum(part == split for group in self._duplicates for part, _ in group)
-            _tell(f"{split}: pictures that are in train too, so that its scores flatter: {count}; the first: {first}")
+            tell(f"{split}: pictures that are in train too, so that its scores flatter: {count}; the first: {first}")
 
     @rank_zero_only
     def _write_lists(self, folder: Path) -> None:
@@ -198,8 +196,3 @@ class ClassificationDataModule(VisionDataModule, ABC):
             if rows:
                 with (folder / name).open("w", newline="", encoding="utf-8") as file:
                     csv.writer(file).writerows([header, *rows])
-
-
-@rank_zero_only
-def _tell(line: str) -> None:
-    _LOG.warning(line)

@@ -1,17 +1,15 @@
 """Pictures with boxes: from a source of raw pictures to batches."""
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Final, Literal, TypedDict, final
+from typing import Any, Literal, TypedDict, final
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from resvision.batch import DetectionBatch
-from resvision.data.base import VisionDataModule, VisionDataset, stack_images
+from resvision.data.base import VisionDataModule, VisionDataset, stack_images, tell
 from resvision.data.classification import divide
 from resvision.data.detection_geometry import Objects, fitted_size, mosaic, padded_size, resize
 from resvision.data.detection_records import Annotations, DetectionFolder, Flag
@@ -23,8 +21,6 @@ from resvision.data.splits import Split
 from resvision.data.transforms import Augmentation, DetectionTransform
 
 __all__ = ["DetectionDataModule", "DetectionDataset", "DetectionSample", "DetectionSource"]
-
-_LOG: Final = logging.getLogger(__name__)
 
 
 class DetectionSample(TypedDict):
@@ -243,16 +239,11 @@ class DetectionDataModule(VisionDataModule, ABC):
         if split not in self._annotations:
             found = self._annotations[split] = self.folder.read(split)
             for line in found.repairs:
-                _tell(f"{split}: {line}")
+                tell(f"{split}: {line}")
             train = self._annotations.get("train")
             if train is not None and (shared := set(train.paths) & set(found.paths)) and split != "train":
-                _tell(f"{split}: pictures that are in train too, so that scores say little: {len(shared)}")
+                tell(f"{split}: pictures that are in train too, so that scores say little: {len(shared)}")
         return self._annotations[split]
-
-
-@rank_zero_only
-def _tell(line: str) -> None:
-    _LOG.warning(line)
 
 
 @final
