@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
 from lightning.pytorch import Trainer
@@ -11,16 +11,14 @@ from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 import resvision.data
 from resvision._version import __version__
-from resvision.batch import LabelKind
 from resvision.callbacks import BestCheckpoint, NonFiniteLossError, Pictures, Progress, RunStopped, lost_process
 from resvision.cli import shipped
 from resvision.cli.matching import check_labels, note_crowded
 from resvision.cli.messages import UsageError, explain_parse_error
+from resvision.cli.options import ClassNames, add_options, class_names_for, configurable_classes, tie_to_data
 from resvision.cli.origin import Origin, sweep
 from resvision.cli.quiet import quieten
 from resvision.cli.request import Request
@@ -30,7 +28,7 @@ from resvision.cli.scores import can_write, changed_splits, write_scores
 from resvision.data import VisionDataModule
 from resvision.data.base import Split
 from resvision.data.plain_yaml import read_yaml
-from resvision.tasks import MultiTask, VisionTask
+from resvision.tasks import VisionTask
 
 __all__ = ["VisionCLI", "main", "prepare"]
 
@@ -133,39 +131,15 @@ class VisionCLI(LightningCLI):
         parser.add_argument("--seed_everything", type=int, default=0, help="Seed of every random draw of the run.")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Tie together what must agree, and list what `Request` has read from the words."""
-        parser.link_arguments("seed_everything", "data.init_args.seed")
-        names = "model.init_args.class_names"
-        parser.link_arguments("data", names, compute_fn=self._class_names_of, apply_on="instantiate")
-        parser.link_arguments("data", "model.init_args.in_channels", compute_fn=_channels_of, apply_on="instantiate")
-        parser.link_arguments("data", "model.init_args.input_size", compute_fn=_input_size_of, apply_on="instantiate")
+        """Add the options of a run, and tie together what must agree."""
+        add_options(parser, self._verb)
+        tie_to_data(parser, self.class_names_of)
         if not self._says("T_max"):  # of `CosineAnnealingLR`; a link would win over what is said
             parser.link_arguments("trainer.max_epochs", "model.init_args.scheduler.init_args.T_max")
-        checkpoint = "Checkpoint: best, last, a run folder or a file."
-        if self._verb != "fit":
-            parser.add_argument("--run_dir", type=str | None, help="The run that best and last speak of.")
-            parser.add_argument("--ckpt_path", type=str | None, help=checkpoint)
-            return
-        parser.add_argument("--run_dir", type=str | None, help="Folder of the run; default: runs/<config name>/<n>.")
-        more = " The run goes on from it in a new folder."
-        parser.add_argument("--ckpt_path", type=str | None, help=checkpoint + more)
-        parser.add_argument(
-            "--resume",
-            type=Literal["auto"] | None,
-            help="auto: go on with the run, in its folder, from its newest good checkpoint; begin it if there is none.",
-        )
 
-    def _class_names_of(self, data: VisionDataModule) -> list[str] | dict[LabelKind, list[str]]:
-        """Return the names of the classes, those of each kind of label where the data has several."""
-        kinds = data.class_names_by_kind
-        takes_kinds = self.config[self._verb].model.class_path.rpartition(".")[2] == MultiTask.__name__
-        if kinds is None and takes_kinds:
-            raise ValueError("MultiTask needs data with several kinds of labels, such as Shapes with task: multi")
-        if kinds is None:
-            return list(data.class_names)
-        if not takes_kinds:
-            raise ValueError(f"the data has labels for {', '.join(kinds)}, which together are for --model MultiTask")
-        return {kind: list(names) for kind, names in kinds.items()}
+    def class_names_of(self, data: VisionDataModule) -> ClassNames:
+        """Return the names of the classes for the task that was chosen; the help shows this method's name."""
+        return class_names_for(self.config[self._verb].model.class_path, data)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and put a mistake into words a person can act upon."""
@@ -173,7 +147,7 @@ class VisionCLI(LightningCLI):
             super().parse_arguments(parser, args)
         except Exception as error:
             keys = [action.dest for action in self._parser(self._verb)._actions]
-            message = explain_parse_error(str(error), keys=keys, classes=_classes(), files=shipped.names())
+            message = explain_parse_error(str(error), keys=keys, classes=configurable_classes(), files=shipped.names())
             raise UsageError(message) from error
 
     def _parse_ckpt_path(self) -> None:
@@ -328,26 +302,6 @@ class VisionCLI(LightningCLI):
         if is_first_process() and self._checkpoint is not None and self._scored is not None:
             files = write_scores(self._scored, verb, self._checkpoint, found[0], self.model.tables())
             _say(f"\nwritten to {', '.join(map(str, files))} and {self._scored / 'pictures'}")
-
-
-def _channels_of(data: VisionDataModule) -> int:
-    return data.in_channels
-
-
-def _input_size_of(data: VisionDataModule) -> int | tuple[int, int] | None:
-    """Return what pictures are resized to where the data has one size for all; only detection asks for it."""
-    return getattr(data, "image_size", None)
-
-
-def _classes() -> set[str]:
-    """Return the names that may stand as a `class_path`, for suggestions."""
-    pending: list[type[Any]] = [VisionTask, VisionDataModule, Optimizer, LRScheduler]
-    names: set[str] = set()
-    while pending:
-        children: list[type[Any]] = pending.pop().__subclasses__()
-        names.update(child.__name__ for child in children)
-        pending += children
-    return names
 
 
 def _say(text: str) -> None:

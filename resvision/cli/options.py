@@ -1,0 +1,81 @@
+"""The options of `fit`, `validate` and `test` beside Lightning's own, and what ties options together."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from lightning.pytorch.cli import LightningArgumentParser
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from resvision.batch import LabelKind
+from resvision.data import VisionDataModule
+from resvision.tasks import MultiTask, VisionTask
+
+__all__ = ["ClassNames", "add_options", "class_names_for", "configurable_classes", "tie_to_data"]
+
+ClassNames = list[str] | dict[LabelKind, list[str]]
+
+
+def add_options(parser: LightningArgumentParser, verb: str) -> None:
+    """Add the options that `Request` has read from the words, for the help to list."""
+    checkpoint = "Checkpoint: best, last, a run folder or a file."
+    if verb != "fit":
+        parser.add_argument("--run_dir", type=str | None, help="The run that best and last speak of.")
+        parser.add_argument("--ckpt_path", type=str | None, help=checkpoint)
+        return
+    parser.add_argument("--run_dir", type=str | None, help="Folder of the run; default: runs/<config name>/<n>.")
+    more = " The run goes on from it in a new folder."
+    parser.add_argument("--ckpt_path", type=str | None, help=checkpoint + more)
+    parser.add_argument(
+        "--resume",
+        type=Literal["auto"] | None,
+        help="auto: go on with the run, in its folder, from its newest good checkpoint; begin it if there is none.",
+    )
+
+
+def tie_to_data(parser: LightningArgumentParser, class_names: Callable[[VisionDataModule], ClassNames]) -> None:
+    """Let the task take from the data what both must agree on."""
+    parser.link_arguments("seed_everything", "data.init_args.seed")
+    for name, value_of in {"class_names": class_names, "in_channels": channels_of, "input_size": input_size_of}.items():
+        parser.link_arguments("data", f"model.init_args.{name}", compute_fn=value_of, apply_on="instantiate")
+
+
+def class_names_for(task: str, data: VisionDataModule) -> ClassNames:
+    """Return the names of the classes, those of each kind of label where the data has several.
+
+    Args:
+        task: Class of the task, with its module or without.
+        data: The data.
+
+    Raises:
+        ValueError: One of the two has several kinds of labels, and the other has not.
+    """
+    kinds, takes_kinds = data.class_names_by_kind, task.rpartition(".")[2] == MultiTask.__name__
+    if kinds is None and takes_kinds:
+        raise ValueError("MultiTask needs data with several kinds of labels, such as Shapes with task: multi")
+    if kinds is None:
+        return list(data.class_names)
+    if not takes_kinds:
+        raise ValueError(f"the data has labels for {', '.join(kinds)}, which together are for --model MultiTask")
+    return {kind: list(names) for kind, names in kinds.items()}
+
+
+def configurable_classes() -> set[str]:
+    """Return the names that may stand as a `class_path`, for suggestions."""
+    pending: list[type[Any]] = [VisionTask, VisionDataModule, Optimizer, LRScheduler]
+    names: set[str] = set()
+    while pending:
+        children: list[type[Any]] = pending.pop().__subclasses__()
+        names.update(child.__name__ for child in children)
+        pending += children
+    return names
+
+
+def channels_of(data: VisionDataModule) -> int:
+    """Return how many channels the pictures have; the help shows this function's name."""
+    return data.in_channels
+
+
+def input_size_of(data: VisionDataModule) -> int | tuple[int, int] | None:
+    """Return what pictures are resized to where the data has one size for all; only detection asks for it."""
+    return getattr(data, "image_size", None)
