@@ -30,7 +30,8 @@ class RunStopped(Exception):  # noqa: N818  # nothing went wrong
     """
 
     def __init__(self, signum: int, saved: Path | None, step: int) -> None:
-        super().__init__(f"stopped at step {step}")
+        where = "" if saved is None else f", saved in {saved}; to go on, give that as ckpt_path"
+        super().__init__(f"stopped after step {step}{where}")
         self.signum = signum
         self.saved = saved
         self.step = step
@@ -66,25 +67,33 @@ class CleanStop(Callback):
         self.checkpoint = checkpoint
         self._signum: int | None = None
         self._process = 0
-        self._before: dict[int, Any] = {}
+        self._outside: dict[int, Any] = {}
+        self._listens = False
         self._step = 0
         self._is_between_steps = True
         self._steps = 0
 
     # The signals
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Note who listens outside of the run, before Lightning sets handlers of its own."""
+        self._outside = {signum: signal.getsignal(signum) for signum in _SIGNALS}
+
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen. Lightning sets its own handlers before this hook and puts back the first ones at the end."""
-        if self._before or threading.current_thread() is not threading.main_thread():
+        """Listen, in place of Lightning."""
+        if self._listens or threading.current_thread() is not threading.main_thread():
             return
-        self._signum, self._process = None, os.getpid()
-        self._before = {signum: signal.signal(signum, self._note) for signum in _SIGNALS}
+        self._signum, self._process, self._listens = None, os.getpid(), True
+        for signum in _SIGNALS:
+            signal.signal(signum, self._note)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Listen no more."""
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-        self._before = {}
+        """Listen no more, and leave the signals to who listened before the run."""
+        if self._listens:
+            self._listens = False
+            for signum, handler in self._outside.items():
+                if handler is not None:  # else it is none of Python's
+                    signal.signal(signum, handler)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Listen no more."""

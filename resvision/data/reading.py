@@ -20,7 +20,16 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from resvision.data.errors import DataError
 from resvision.data.zipped import ZipEntry
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "EncodedPicture", "PictureFile", "image_size", "read_image", "read_mask"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "EncodedPicture",
+    "PictureFile",
+    "from_pillow",
+    "image_size",
+    "read_image",
+    "read_mask",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +125,36 @@ def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
     return image if is_rgb else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
+def from_pillow(image: Image.Image, channels: Literal[1, 3] = 3) -> NDArray[Any]:
+    """Return the pixels of a picture that Pillow has opened, as `read_image` would those of its file.
+
+    Args:
+        image: The picture; of one that moves, the frame that it is at.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        (H, W, channels), uint16 where the picture has 16 bits for a channel, uint8 otherwise.
+
+    Raises:
+        ValueError: Pixels of 32 bits.
+    """
+    if image.mode in _WIDE:
+        raise ValueError(
+            f"a picture of mode {image.mode!r} has pixels of 32 bits; convert it to 8 or 16 bits a channel"
+        )
+    image.load()  # which turns a TIFF already
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):
+        return np.repeat(np.array(upright, np.uint16)[..., None], channels, axis=2)
+    pixels = np.array(upright.convert("RGB"))  # a copy that may be written to
+    return pixels if channels == 3 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
+
+
 def _by_pillow(path: PictureFile, image: Image.Image, channels: Literal[1, 3]) -> NDArray[Any]:
     try:
-        pixels = np.array(image.convert("RGB"))  # a copy that may be written to
+        return from_pillow(image, channels)
     except Exception as error:  # Pillow's decoders raise errors of many kinds for a broken file.
         raise _damaged(path) from error
-    return pixels if channels == 3 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
 
 
 def read_mask(path: PictureFile) -> NDArray[Any]:

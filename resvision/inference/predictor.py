@@ -1,19 +1,21 @@
 """A trained model that takes pictures, as files or as arrays, and returns results."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from resvision.batch import LabelKind
 from resvision.data.detection_geometry import fitted_size, padded_size, resize
 from resvision.data.fitting import fit_to
-from resvision.data.reading import read_image
+from resvision.data.reading import from_pillow, read_image
 from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
 from resvision.inference.results import (
     ClassificationResult,
@@ -37,7 +39,8 @@ class Predictor:
     It computes in bf16 on a GPU that can and in 32 bit elsewhere.
 
     Args:
-        task: The trained model; it is put into evaluation mode.
+        task: The trained model. While it predicts it is in evaluation mode; what is to predict from several threads at
+            once has to be in it before, as what `load` returns is.
         device: Where to compute, `cpu`, `cuda`, `cuda:1`, `mps`, ...; None takes a GPU if there is one.
 
     Raises:
@@ -46,7 +49,7 @@ class Predictor:
 
     def __init__(self, task: VisionTask, device: str | None = None) -> None:
         self.device = _device(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
-        self.task = task.eval().to(self.device)
+        self.task = task.to(self.device)
         self.class_names = tuple(task.class_names)
         self.in_channels: Literal[1, 3] = task.description()["in_channels"]
 
@@ -62,17 +65,32 @@ class Predictor:
         return read_image(Path(path), channels=self.in_channels)
 
     @torch.inference_mode()
-    def predict(self, image: str | Path | NDArray[Any]) -> Result:
+    def predict(self, image: str | Path | NDArray[Any] | Image.Image) -> Result:
         """Predict one picture; to be classified, it is cut to the size of training as it was in evaluation.
 
         Args:
-            image: A file, or an array (H, W, C), uint8, uint16 or float32 in 0..1, RGB.
+            image: A file; a picture of Pillow's; or an array (H, W, C), uint8, uint16 or float32 in 0..1, RGB.
 
         Raises:
-            ValueError: If the picture cannot be read, is empty, or is not of the type or number of channels that the
-                model takes; or if the task is none of resvision's.
+            TypeError: If it is something else.
+            ValueError: If the picture cannot be read, is empty, or is not of the type, range or number of channels that
+                the model takes; or if the task is none of resvision's.
         """
-        pixels = image if isinstance(image, np.ndarray) else self.read(image)
+        with _evaluating(self.task):
+            return self._predict(self._pixels(image))
+
+    def _pixels(self, image: str | Path | NDArray[Any] | Image.Image) -> NDArray[Any]:
+        """Return the pixels of a picture, (H, W, C), as the model takes them."""
+        if isinstance(image, Image.Image):
+            pixels = from_pillow(image, self.in_channels)
+        elif isinstance(image, np.ndarray):
+            pixels = image
+        elif isinstance(image, str | Path):
+            return self.read(image)
+        else:
+            raise TypeError(
+                f"a picture is a file, a picture of Pillow's, or a NumPy array (H, W, C), got {type(image).__name__}"
+            )
         if pixels.ndim != 3 or pixels.shape[2] != self.in_channels:
             raise ValueError(
                 f"the model takes pictures of shape (H, W, {self.in_channels}), this one has {pixels.shape}"
@@ -81,6 +99,14 @@ class Predictor:
             raise ValueError(
                 f"the model takes pixels of uint8, uint16 or float32 (0 to 1), these are {pixels.dtype} {pixels.shape}"
             )
+        if pixels.dtype == np.float32 and not -0.5 < pixels.min() <= pixels.max() < 1.5:
+            raise ValueError(
+                f"the model takes float32 pixels from 0 to 1, these go from {pixels.min():.3g} to {pixels.max():.3g}; "
+                "divide by what white is, such as 255"
+            )
+        return pixels
+
+    def _predict(self, pixels: NDArray[Any]) -> Result:
         if isinstance(self.task, LabelTask | VerificationTask) and self.task.image_size is not None:
             pixels = fit_to(pixels, self.task.image_size)
         shape = (pixels.shape[0], pixels.shape[1])
@@ -109,6 +135,19 @@ class Predictor:
             f"what a {type(self.task).__name__} says of a picture has no kind of result here; call the task itself: "
             "`load(...).task`"
         )
+
+
+@contextmanager
+def _evaluating(task: VisionTask) -> Iterator[None]:
+    """Put a model into evaluation mode, and each of its parts back into the mode that it was in."""
+    modes = [(part, part.training) for part in task.modules()] if task.training else []
+    if modes:
+        task.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def _mask(logits: Tensor, class_names: tuple[str, ...]) -> SegmentationResult:
@@ -176,10 +215,12 @@ def load(ckpt_path: str | Path, device: str | None = None) -> Predictor:
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"{path} is of a {name} that cannot be built: {reason}") from error
-    return Predictor(task, device)
+    return Predictor(task.eval(), device)
 
 
 def _kinds(parent: type[VisionTask]) -> dict[str, type[VisionTask]]:
     """Return every task that is known, by its name."""
-    children = {child.__name__: child for child in parent.__subclasses__()}
-    return children | {name: kind for child in children.values() for name, kind in _kinds(child).items()}
+    # One's own task may have the name of one of these, whose checkpoints are not its own.
+    children = sorted(parent.__subclasses__(), key=lambda child: child.__module__.startswith("resvision."))
+    found = {name: kind for child in children for name, kind in _kinds(child).items()}
+    return found | {child.__name__: child for child in children}

@@ -21,6 +21,7 @@ from resvision.tasks.builders import Builders
 from resvision.tasks.changed_settings import apply_changes, check_kinds, optimizer_settings, scheduler_settings
 from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning
 from resvision.tasks.parameters import parameter_groups
+from resvision.tasks.plain import plain
 from resvision.tasks.running_means import RunningMeans
 from resvision.tasks.schedules import WarmupCosine, when_to_step
 
@@ -51,12 +52,14 @@ class VisionTask(LightningModule, ABC):
     Attributes:
         model: The network; set by the task's constructor. It has a `backbone`, and as its
             `normalization` the `InputNormalization` of its pictures.
+        labels: Key of a batch below which the labels are, for a message where it is missing; None looks for none.
         monitor: Score that tells the best checkpoint.
         mode: Whether the best is the largest or the smallest.
         image_size: (H, W) of the pictures in the last training batch, None before the first.
         logs_validation_loss: Whether `val/loss` is one of the scores.
     """
 
+    labels: ClassVar[str | None] = None
     monitor: ClassVar[str]
     mode: ClassVar[Literal["min", "max"]]
     model: nn.Module
@@ -71,10 +74,12 @@ class VisionTask(LightningModule, ABC):
         finetune: FineTune = None,
     ) -> None:
         super().__init__()
-        repeated = sorted({name for name in class_names if class_names.count(name) > 1})
+        if isinstance(class_names, str):
+            raise ValueError(f"class_names is a list of names, got {class_names!r}")
+        self.class_names = tuple(map(str, class_names))
+        repeated = sorted({name for name in self.class_names if self.class_names.count(name) > 1})
         if repeated:
             raise ValueError(f"class names must differ, got {', '.join(map(repr, repeated))} more than once")
-        self.class_names = tuple(class_names)
         self.image_size: tuple[int, int] | None = None
         self._builders = Builders(type(self), optimizer, scheduler)
         self._finetuning = None if finetune is None else FineTuning.of(finetune)
@@ -127,14 +132,49 @@ class VisionTask(LightningModule, ABC):
         said = {name: self.hparams[name] for name in ("backbone", "weights", "in_channels")}
         return said | {"input_statistics": statistics}
 
+    def setup(self, stage: str) -> None:
+        """Refuse data of other classes, and train what `resvision.load` has put into evaluation mode.
+
+        Raises:
+            ValueError: The data has other classes, or has them in another order.
+        """
+        self.check_classes(getattr(self.trainer, "datamodule", None))
+        if stage == "fit" and not self.training:
+            self.train()
+
+    def check_classes(self, data: object) -> None:
+        """Compare the classes of a data module, if it says any, with those of this task.
+
+        Raises:
+            ValueError: They are others, or in another order.
+        """
+        theirs = getattr(data, "class_names", None)
+        if theirs is not None and tuple(map(str, theirs)) != self.class_names:
+            raise ValueError(
+                f"the data has the classes {', '.join(map(str, theirs))}, and this task {', '.join(self.class_names)}; "
+                "give the task those of the data, in their order"
+            )
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
+        """Return the loss of a batch.
+
+        Raises:
+            ValueError: The batch has no labels that this task learns from.
+        """
+        self._check_labels(batch)
         height, width = batch["image"].shape[-2:]
         self.image_size = (height, width)
         loss = self.training_loss(batch)
         self.note("loss", loss.detach())
         self._means.end_step()
         return loss
+
+    def _check_labels(self, batch: Mapping[str, Any]) -> None:
+        if self.labels is not None and self.labels not in batch:
+            raise ValueError(
+                f"{type(self).__name__} learns from batches with {self.labels!r}, and these have "
+                f"{', '.join(map(repr, batch))}; use other data, or another task"
+            )
 
     def note(self, name: str, value: Tensor) -> None:
         """Take a number of a training step, a scalar on the device, into the mean that is logged as `train/<name>`.
@@ -206,6 +246,7 @@ class VisionTask(LightningModule, ABC):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Count a batch."""
+        self._check_labels(batch)
         self.evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
@@ -218,6 +259,7 @@ class VisionTask(LightningModule, ABC):
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Count a batch."""
+        self._check_labels(batch)
         self.evaluate(batch)
 
     def on_test_epoch_end(self) -> None:
@@ -305,6 +347,9 @@ class VisionTask(LightningModule, ABC):
         asked = inspect.signature(type(self).__init__).parameters
         for name in [name for name in settings if name not in asked and name[0] != "_"]:
             del settings[name]
+        # Numbers of NumPy and paths, in the settings as in the state of an optimiser, would keep it from being opened.
+        for part in checkpoint.keys() - {"state_dict"}:
+            checkpoint[part] = plain(checkpoint[part])
 
     def _mean_of_processes(self, value: Tensor) -> Tensor:
         if self._trainer is None or self.trainer.world_size == 1:
@@ -336,6 +381,7 @@ class VisionTask(LightningModule, ABC):
         if said["image_size"] is not None:
             height, width = said["image_size"]
             self.image_size = (height, width)
-        if "running_sums" in said:
+        # Without a trainer it is only the weights that are taken, and nothing goes on.
+        if self._trainer is not None and "running_sums" in said:
             self._means.load_state(said["running_sums"])
             self._said_before = said["said"]

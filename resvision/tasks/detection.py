@@ -59,6 +59,7 @@ class DetectionTask(VisionTask):
             out of range.
     """
 
+    labels: ClassVar[str | None] = "boxes"
     monitor: ClassVar[str] = "val/map"
     mode: ClassVar[Literal["min", "max"]] = "max"
 

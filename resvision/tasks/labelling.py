@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -40,6 +40,7 @@ class LabelTask(VisionTask, ABC):
         scheduler: Builds the schedule from the optimiser; None keeps the learning rate.
     """
 
+    labels: ClassVar[str | None] = "label"
     model: Classifier
     class_weights: Tensor | None
 

@@ -1,6 +1,6 @@
 """Several kinds of labels at once, by one backbone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, TypedDict, final, get_args
 
 import torch
@@ -91,6 +91,7 @@ class MultiTask(VisionTask):
             there is not, or out of range; or an unknown backbone, option, stride or set of weights.
     """
 
+    labels: ClassVar[str | None] = "labels"
     monitor: ClassVar[str] = "val/score"
     mode: ClassVar[Literal["min", "max"]] = "max"
 
@@ -135,6 +136,19 @@ class MultiTask(VisionTask):
         self.model = in_channels_last(MultiHead(encoder, branches, _weighting(task_weights, class_names)))
         self.evaluations = nn.ModuleDict({kind: _EVALUATIONS[kind](names) for kind, names in class_names.items()})
         self._last_scores: dict[LabelKind, dict[str, float]] = {}
+
+    def check_classes(self, data: object) -> None:
+        """Compare the classes of each kind with those of a data module, if it says any.
+
+        Raises:
+            ValueError: They are others, or in another order.
+        """
+        theirs = getattr(data, "class_names_by_kind", None)
+        if theirs is not None and {kind: tuple(names) for kind, names in theirs.items()} != self.class_names_by_kind:
+            raise ValueError(
+                f"the data has the classes {_listed(theirs)}, and this task {_listed(self.class_names_by_kind)}; "
+                "give the task those of the data, in their order"
+            )
 
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> MultiTaskAnswers:
         """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to what is said of them.
@@ -266,6 +280,8 @@ def _weighting(
 ) -> TaskWeighting:
     if weights == "uncertainty":
         return UncertaintyWeights(kinds)
+    if isinstance(weights, str):
+        raise ValueError(f"task_weights are numbers by the kinds of labels, or 'uncertainty', got {weights!r}")
     given = {} if weights is None else weights
     unknown = [kind for kind in given if kind not in kinds]
     if unknown:
@@ -273,5 +289,5 @@ def _weighting(
     return FixedWeights({kind: given.get(kind, 1.0) for kind in kinds})
 
 
-def _listed(class_names: Mapping[str, list[str]]) -> str:
+def _listed(class_names: Mapping[LabelKind, Sequence[str]]) -> str:
     return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in class_names.items())

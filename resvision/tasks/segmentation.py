@@ -50,6 +50,7 @@ class SegmentationTask(VisionTask):
             option, set of weights or loss.
     """
 
+    labels: ClassVar[str | None] = "mask"
     monitor: ClassVar[str] = "val/miou"
     mode: ClassVar[Literal["min", "max"]] = "max"
 

@@ -102,6 +102,7 @@ class VerificationTask(VisionTask):
             number out of range.
     """
 
+    labels: ClassVar[str | None] = "label"
     monitor: ClassVar[str] = "val/roc_auc"
     mode: ClassVar[Literal["min", "max"]] = "max"
 

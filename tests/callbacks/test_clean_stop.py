@@ -39,6 +39,20 @@ def _stopped(folder: Path, send: SendSignals, **settings: Any) -> tuple[RunStopp
     return caught.value, torch.load(folder / "last.ckpt", weights_only=True)
 
 
+def test_signals__are_those_of_before_after_a_whole_run(tmp_path: Path) -> None:
+    signums = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(signum) for signum in signums]
+    seen: list[bool] = []
+
+    class Look(SendSignals):
+        def on_train_batch_start(self, *_: Any) -> None:
+            seen.append(all(signal.getsignal(signum) != known for signum, known in zip(signums, before, strict=True)))
+
+    _fit(tmp_path, Look(0, []))
+    assert seen == [True] * 12
+    assert [signal.getsignal(signum) for signum in signums] == before
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGUSR1", 143), ("SIGINT", 130)])
 def test_signal__saves_at_the_next_step(name: str, code: int, tmp_path: Path) -> None:
     stop, saved = _stopped(tmp_path, SendSignals(2, [name]))

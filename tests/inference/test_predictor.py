@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from resvision import create_backbone, load
@@ -157,7 +157,7 @@ def _detector(input_size: int | tuple[int, int] | None) -> Predictor:
     """Return a detector that finds the same in every place, with scores above its threshold."""
     torch.manual_seed(0)
     task = DetectionTask(["cat", "dog"], backbone="resnet10t", channels=32, input_size=input_size)
-    return Predictor(task, "cpu")
+    return Predictor(task.eval(), "cpu")
 
 
 @pytest.mark.parametrize("input_size", [64, (64, 96), None])
@@ -187,7 +187,7 @@ def test_predict__answers_all_kinds_in_pixels_of_the_picture(input_size: int | N
     torch.manual_seed(0)
     names = {"classification": ["day", "night"], "segmentation": ["road", "sky", "car"], "detection": ["car"]}
     task = MultiTask(names, backbone="resnet10t", channels=32, input_size=input_size)  # type: ignore[arg-type]
-    predictor = Predictor(task, "cpu")
+    predictor = Predictor(task.eval(), "cpu")
     assert predictor.object_names == ("car",)
     image = _picture(90, 130)
     result = predictor.predict(image)
@@ -229,6 +229,56 @@ def test_predict__refuses_other_types(task: SegmentationTask, dtype: type) -> No
         Predictor(task, "cpu").predict(_picture()[:0])
 
 
+@pytest.mark.parametrize(
+    ("pixels", "said"), [(255 * np.ones((9, 9, 3)), "255 to 255"), (np.full((9, 9, 3), np.nan), "nan to nan")]
+)
+def test_predict__refuses_numbers_that_are_no_shares(task: SegmentationTask, pixels: np.ndarray, said: str) -> None:
+    with pytest.raises(ValueError, match=f"takes float32 pixels from 0 to 1, these go from {said}; divide by"):
+        Predictor(task, "cpu").predict(pixels.astype(np.float32))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1", "CMYK", "I;16"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_predict__takes_pictures_of_pillow_as_their_files(
+    task: SegmentationTask, mode: str, turned: bool, tmp_path: Path
+) -> None:
+    wide = Image.fromarray(_picture()[..., 0].astype(np.uint16) * 200)
+    picture = wide if mode == "I;16" else Image.fromarray(_picture()).convert(mode)
+    path = tmp_path / ("a.tif" if mode in ("CMYK", "I;16") else "a.png")
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6 if turned else 1
+    picture.save(path, exif=tags, compression="tiff_lzw")  # Pillow 13.0 turns what is not compressed in a wrong way
+    predictor = Predictor(task, "cpu")
+    with Image.open(path) as opened:
+        found = predictor.predict(opened)
+    expected = predictor.predict(path)
+    assert isinstance(found, SegmentationResult)
+    assert isinstance(expected, SegmentationResult)
+    assert found.mask.shape == ((70, 45) if turned else (45, 70))
+    assert (found.mask == expected.mask).all()
+
+
+def test_predict__names_what_a_picture_may_be(task: SegmentationTask) -> None:
+    with pytest.raises(TypeError, match=r"a picture is a file, a picture of Pillow's, or a NumPy array .*, got Tensor"):
+        Predictor(task, "cpu").predict(torch.zeros(9, 9, 3))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'F' has pixels of 32 bits; convert it to 8 or 16"):
+        Predictor(task, "cpu").predict(Image.fromarray(np.zeros((9, 9), np.float32)))
+
+
+def test_predict__leaves_a_task_that_is_training_as_it_was() -> None:
+    task = SegmentationTask(["a", "b"], backbone="resnet10t").train()
+    task.model.backbone.eval()
+    modes = [part.training for part in task.modules()]
+    assert {True, False} == set(modes)
+    state = {name: value.clone() for name, value in task.state_dict().items()}
+    first = Predictor(task, "cpu").predict(_picture())
+    assert [part.training for part in task.modules()] == modes
+    for name, value in task.state_dict().items():
+        assert torch.equal(value, state[name])  # batch norms have counted nothing
+    second = Predictor(task.eval(), "cpu").predict(_picture())
+    np.testing.assert_equal(vars(first), vars(second))
+
+
 class OwnTask(VisionTask):
     """As a user writes one."""
 
@@ -260,3 +310,9 @@ class OwnTask(VisionTask):
 def test_predict__of_a_task_of_ones_own_is_for_its_owner() -> None:
     with pytest.raises(ValueError, match="what a OwnTask says of a picture has no kind of result here"):
         Predictor(OwnTask(), "cpu").predict(_picture())
+
+
+def test_load__is_not_led_astray_by_a_task_of_the_same_name(checkpoint: Path) -> None:
+    own = type("SegmentationTask", (OwnTask,), {})
+    assert own in OwnTask.__subclasses__()
+    assert type(load(checkpoint, "cpu").task) is SegmentationTask

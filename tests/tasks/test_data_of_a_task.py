@@ -1,0 +1,120 @@
+"""What a task says to data that it cannot learn from, where no command line has compared them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import SGD
+from torch.utils.data import DataLoader
+
+from resvision.data import Shapes
+from resvision.inference import load
+from resvision.tasks import (
+    ClassificationTask,
+    DetectionTask,
+    MultiTask,
+    SegmentationTask,
+    VerificationTask,
+    VisionTask,
+)
+
+SHAPES = ["circle", "square", "triangle", "star"]
+
+
+def _data(task: Any = "classification") -> Shapes:
+    return Shapes(32, task=task, train_size=4, val_size=2, batch_size=2, num_workers=0)
+
+
+def _trainer(folder: Path, **settings: Any) -> Trainer:
+    defaults: dict[str, Any] = {
+        "max_epochs": 1,
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "default_root_dir": folder,
+    }
+    return Trainer(**(defaults | settings))
+
+
+@pytest.mark.parametrize("names", [SHAPES[::-1], SHAPES[:3], [*SHAPES, "moon"]])
+@pytest.mark.parametrize("verb", ["fit", "validate"])
+def test_task__refuses_data_of_other_classes(names: list[str], verb: str, tmp_path: Path) -> None:
+    task = ClassificationTask(names, backbone="resnet10t")
+    message = f"data has the classes circle, square, triangle, star, and this task {', '.join(names)}; give the task"
+    with pytest.raises(ValueError, match=message):
+        getattr(_trainer(tmp_path), verb)(task, datamodule=_data())
+
+
+def test_multi_task__refuses_data_of_other_classes(tmp_path: Path) -> None:
+    names: Any = {kind: list(classes) for kind, classes in (_data("multi").class_names_by_kind or {}).items()}
+    _trainer(tmp_path, fast_dev_run=True).fit(MultiTask(names, backbone="resnet10t", channels=32), _data("multi"))
+    names["detection"] = names["detection"][::-1]
+    with pytest.raises(ValueError, match=r"detection: circle, square, triangle, star, and this task .*detection: star"):
+        _trainer(tmp_path).fit(MultiTask(names, backbone="resnet10t", channels=32), _data("multi"))
+
+
+@pytest.mark.parametrize(
+    ("task", "key"),
+    [
+        (ClassificationTask, "label"),
+        (VerificationTask, "label"),
+        (SegmentationTask, "mask"),
+        (DetectionTask, "boxes"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["fit", "validate", "test"])
+def test_task__names_the_labels_that_are_not_there(task: type[VisionTask], key: str, verb: str, tmp_path: Path) -> None:
+    batches: Any = [{"image": torch.zeros(2, 3, 64, 64), "other": torch.zeros(2), "index": torch.arange(2)}]
+    model = task(SHAPES, backbone="resnet10t")  # type: ignore[call-arg]  # an argument of each
+    message = f"{task.__name__} learns from batches with '{key}', and these have 'image', 'other', 'index'; use other"
+    with pytest.raises(ValueError, match=message):
+        getattr(_trainer(tmp_path, limit_val_batches=int(verb != "fit")), verb)(
+            model, DataLoader(batches, batch_size=None)
+        )
+
+
+def test_task__wants_a_list_of_names() -> None:
+    with pytest.raises(ValueError, match="class_names is a list of names, got 'abc'"):
+        ClassificationTask("abc", backbone="resnet10t")  # type: ignore[arg-type]
+
+
+class _Modes(Callback):
+    """Notes in which mode a model trains."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[bool, bool]] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self.seen.append((pl_module.training, pl_module.get_submodule("model.backbone.bn1").training))
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    trainer = _trainer(tmp_path)
+    trainer.fit(ClassificationTask(SHAPES, backbone="resnet10t"), datamodule=_data())
+    trainer.save_checkpoint(tmp_path / "w.ckpt")
+    return tmp_path / "w.ckpt"
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_loaded_task__is_trained_on_in_training_mode(checkpoint: Path, goes_on: bool) -> None:
+    task, modes = load(checkpoint, "cpu").task, _Modes()
+    assert not task.training
+    trainer = _trainer(checkpoint.parent, max_epochs=2, callbacks=[modes])
+    trainer.fit(task, datamodule=_data(), ckpt_path=checkpoint if goes_on else None, weights_only=True)
+    assert modes.seen == [(True, True)] * (2 if goes_on else 4)
+    assert trainer.global_step == 4
+
+
+def test_loaded_task__can_be_trained_by_another_optimiser(checkpoint: Path) -> None:
+    task = ClassificationTask.load_from_checkpoint(checkpoint, optimizer=SGD, scheduler=None)
+    trainer = _trainer(checkpoint.parent)
+    trainer.fit(task, datamodule=_data())
+    assert isinstance(trainer.optimizers[0], SGD)
+    task = ClassificationTask.load_from_checkpoint(checkpoint, optimizer=SGD, scheduler=None)
+    with pytest.raises(ValueError, match="the run that goes on has AdamW for its optimizer, and now it is to be SGD"):
+        _trainer(checkpoint.parent).fit(task, datamodule=_data(), ckpt_path=checkpoint, weights_only=True)
