@@ -25,11 +25,16 @@ _HOME = {
 }
 
 
+_ROOMS = ("backbones", "callbacks", "data", "decoders", "heads", "inference", "layers", "losses", "models", "tasks")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"resvision.{name}")
     if name not in _HOME:
-        raise AttributeError(f"module 'resvision' has no attribute {name!r}; it has {', '.join(__all__)}")
+        raise AttributeError(f"module 'resvision' has no attribute {name!r}; it has {', '.join(__dir__())}")
     return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_ROOMS])

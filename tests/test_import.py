@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,7 +55,9 @@ def test_backbone__needs_neither_lightning_nor_what_comes_with_training() -> Non
 def test_package__every_public_name_is_there() -> None:
     for name in resvision.__all__:
         assert getattr(resvision, name) is not None
-    assert set(dir(resvision)) == set(resvision.__all__)
+    rooms = {path.parent.name for path in Path(resvision.__path__[0]).glob("*/__init__.py")} - {"cli"}
+    assert set(dir(resvision)) == {*resvision.__all__, *rooms}
+    assert all(getattr(resvision, room).__all__ for room in rooms)
 
 
 def test_package__unknown_name_is_an_attribute_error() -> None:

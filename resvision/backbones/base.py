@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from resvision.features import FeatureSpec
+from resvision.layers.choices import check_whole
 from resvision.layers.normalize import IMAGENET, InputStatistics
 
 __all__ = ["Backbone", "check_features", "check_images"]
@@ -23,20 +24,20 @@ class Backbone(nn.Module, ABC):
             built: `{"stem": FeatureSpec(64, 2), "stage1": FeatureSpec(256, 4), ...}`.
         stage_parameters: Which parameters make up each stage, as prefixes of their names, fine to coarse;
             stages that were not built, because no feature needs them, are listed too.
-        input_convolutions: Names of the convolutions that see the picture; the first one begins the network.
+        input_convolutions: Names of the convolutions that see the picture, whose pretrained weights can be adapted to
+            other channels; the first one begins the network.
         input_statistics: Of the pictures that the loaded weights were trained on; a model normalises with
             them.
     """
 
     feature_specs: Mapping[str, FeatureSpec]
     stage_parameters: dict[str, tuple[str, ...]]
-    input_convolutions: tuple[str, ...]
+    input_convolutions: tuple[str, ...] = ()
     input_statistics: InputStatistics
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
-        if type(in_channels) is not int or in_channels < 1:
-            raise ValueError(f"in_channels must be a whole number of at least 1, got {in_channels!r}")
+        check_whole("in_channels", in_channels, 1)
         self.in_channels = in_channels
         self.input_statistics = IMAGENET.for_channels(in_channels)
 

@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resvision.data.base import VisionDataModule
+    from resvision.data.base import VisionDataModule, VisionDataset
+    from resvision.data.classification import ClassificationDataset, ClassificationSource, FileSource
+    from resvision.data.classification_module import ClassificationDataModule
     from resvision.data.coco import CocoDetection, CocoSplit
     from resvision.data.errors import DataError
     from resvision.data.fitting import fit_to
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from resvision.data.image_csv import Columns, ImageCSV
     from resvision.data.image_folder import ImageFolder
     from resvision.data.mask_folder import MaskFolder
+    from resvision.data.multi_task import MultiTaskDataset, MultiTaskSource
+    from resvision.data.pairing import Folders
     from resvision.data.reading import image_size, read_image, read_mask
     from resvision.data.resident import CropAndFlip
     from resvision.data.sampler import EpochSampler, SampleKey
@@ -28,22 +32,30 @@ if TYPE_CHECKING:
     from resvision.data.yolo import YoloDetection
 
 _HOME = {
+    "ClassificationDataModule": "classification_module",
+    "ClassificationDataset": "classification",
+    "ClassificationSource": "classification",
     "CocoDetection": "coco",
     "CocoSplit": "coco",
     "Columns": "image_csv",
     "CropAndFlip": "resident",
     "DataError": "errors",
     "EpochSampler": "sampler",
+    "FileSource": "classification",
+    "Folders": "pairing",
     "HuggingFaceDataset": "huggingface_dataset",
     "IdentityFolder": "identity_folder",
     "ImageCSV": "image_csv",
     "ImageFolder": "image_folder",
     "MaskFolder": "mask_folder",
+    "MultiTaskDataset": "multi_task",
+    "MultiTaskSource": "multi_task",
     "SampleKey": "sampler",
     "Shapes": "shapes",
     "ShardedImages": "sharded_images",
     "TorchvisionDataset": "torchvision_dataset",
     "VisionDataModule": "base",
+    "VisionDataset": "base",
     "VocDetection": "voc",
     "YoloDetection": "yolo",
     "fit_to": "fitting",
@@ -54,22 +66,30 @@ _HOME = {
 }
 
 __all__ = [
+    "ClassificationDataModule",
+    "ClassificationDataset",
+    "ClassificationSource",
     "CocoDetection",
     "CocoSplit",
     "Columns",
     "CropAndFlip",
     "DataError",
     "EpochSampler",
+    "FileSource",
+    "Folders",
     "HuggingFaceDataset",
     "IdentityFolder",
     "ImageCSV",
     "ImageFolder",
     "MaskFolder",
+    "MultiTaskDataset",
+    "MultiTaskSource",
     "SampleKey",
     "Shapes",
     "ShardedImages",
     "TorchvisionDataset",
     "VisionDataModule",
+    "VisionDataset",
     "VocDetection",
     "YoloDetection",
     "fit_to",

@@ -138,7 +138,8 @@ class VisionDataModule(LightningDataModule, ABC):
             ValueError: The stage is `predict`: a trained model is applied to pictures by `resvision.load`.
         """
         if stage not in _SPLITS_OF_STAGE:
-            raise ValueError(f"this data has no stage {stage}; resvision.load applies a trained model to pictures")
+            said = getattr(stage, "value", stage)  # Lightning's own kind of text
+            raise ValueError(f"this data has no stage {said}; resvision.load applies a trained model to pictures")
         for split in _SPLITS_OF_STAGE[stage]:
             self.dataset(split)
 

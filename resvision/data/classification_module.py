@@ -4,7 +4,7 @@ import csv
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
@@ -19,6 +19,7 @@ from resvision.data.kept_source import KeptSource, keep_decoded, memory, shared_
 from resvision.data.reading import PictureFile
 from resvision.data.resident import CropAndFlip, ResidentDataset
 from resvision.data.transforms import Augmentation, ClassificationTransform
+from resvision.layers import check_choice
 
 __all__ = ["ClassificationDataModule"]
 
@@ -70,6 +71,8 @@ class ClassificationDataModule(VisionDataModule, ABC):
             seed=seed,
             min_batches=min_batches,
         )
+        check_choice("in_channels", in_channels, (1, 3))
+        check_choice("on_bad_image", on_bad_image, get_args(OnBadImage))
         for name, part in (("skip_budget", skip_budget), ("keep_decoded", keep_decoded)):
             if not 0 <= part <= 1:
                 raise ValueError(f"{name} is {part}; it is a part of 1")

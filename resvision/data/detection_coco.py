@@ -10,6 +10,7 @@ from typing import Any, Final, final
 from resvision.data.annotation_files import box_of, inside
 from resvision.data.detection_records import Annotations, DetectionFolder, Draft, Flag
 from resvision.data.errors import DataError
+from resvision.data.given import given_as
 from resvision.data.listing import visible_files
 from resvision.data.splits import SPLITS, Split, split_named
 
@@ -60,7 +61,8 @@ class CocoFolder(DetectionFolder):
         if not root.is_dir():
             raise DataError(f"{root}: there is no such folder; set root to the folder of the data set")
         self.root = root
-        given = {split: _named(root, split, place) for split, place in named.items() if place is not None}
+        places = {split: given_as(CocoSplit, split, place) for split, place in named.items()}
+        given = {split: _named(root, split, place) for split, place in places.items() if place is not None}
         self._files = _find(root, given) | given
         if "train" not in self._files:
             raise DataError(

@@ -13,6 +13,7 @@ from resvision.data.base import Split
 from resvision.data.classification import FileSource, Label, check_fractions, divide
 from resvision.data.classification_module import ClassificationDataModule
 from resvision.data.errors import DataError
+from resvision.data.given import given_as
 from resvision.data.label_table import Columns, LabelTable, Row, read_table
 from resvision.data.resident import CropAndFlip
 from resvision.data.splits import SPLITS
@@ -77,7 +78,7 @@ class ImageCSV(ClassificationDataModule):
         seed: int = 0,
     ) -> None:
         _, self.file = inside(Path(root), file, "file")
-        self._table = read_table(self.file, Path(root), columns or Columns())
+        self._table = read_table(self.file, Path(root), given_as(Columns, "columns", columns) or Columns())
         names = _class_names(self.file, self._table, class_names)
         super().__init__(
             names,

@@ -11,11 +11,13 @@ from resvision.data.annotation_files import inside
 from resvision.data.base import Split, VisionDataModule
 from resvision.data.classification import divide
 from resvision.data.errors import DataError
+from resvision.data.given import given_as
 from resvision.data.mask_values import IGNORE, MaskDecoder
 from resvision.data.pairing import Folders, Pair, find_pairs
 from resvision.data.reading import image_size, read_image, read_mask
 from resvision.data.segmentation import SegmentationDataset, SegmentationSource
 from resvision.data.transforms import Augmentation, SegmentationTransform
+from resvision.layers import check_choice
 
 __all__ = ["Folders", "MaskFolder"]
 
@@ -72,11 +74,16 @@ class MaskFolder(VisionDataModule):
         self.root = Path(root)
         if not self.root.is_dir():
             raise DataError(f"{root}: there is no such folder; set root to the folder of the data set")
+        check_choice("in_channels", in_channels, (1, 3))
         names = _class_names(self.root, class_names)
         super().__init__(names, in_channels, batch_size=batch_size, num_workers=num_workers, seed=seed)
         if not 0 < val_fraction < 1:
             raise ValueError(f"val_fraction is {val_fraction}; it must lie between 0 and 1")
-        self.folders: dict[Split, Folders | None] = {"train": train, "val": val, "test": test}
+        self.folders: dict[Split, Folders | None] = {
+            "train": given_as(Folders, "train", train),
+            "val": given_as(Folders, "val", val),
+            "test": given_as(Folders, "test", test),
+        }
         self.val_fraction = val_fraction
         self.channels = in_channels
         self.crop_size = crop_size

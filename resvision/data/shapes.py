@@ -24,7 +24,9 @@ from resvision.data.transforms import (
     DetectionTransform,
     MultiTaskTransform,
     SegmentationTransform,
+    checked,
 )
+from resvision.layers import check_choice, check_whole
 
 __all__ = ["Shapes"]
 
@@ -145,8 +147,8 @@ class Shapes(VisionDataModule):
     ) -> None:
         names = CLASS_NAMES if task in ("segmentation", "multi") else CLASS_NAMES[1:]
         super().__init__(names, 3, batch_size=batch_size, num_workers=num_workers, seed=seed)
-        if image_size < 32:
-            raise ValueError(f"image_size is {image_size}; shapes can be told apart from 32 pixels on")
+        check_choice("task", task, (*get_args(LabelKind), "multi"))
+        check_whole("image_size", image_size, 32)  # smaller shapes cannot be told apart
         self.image_size = image_size
         self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
         for split, size in self.sizes.items():
@@ -157,7 +159,7 @@ class Shapes(VisionDataModule):
         if missing_labels and task != "multi":
             raise ValueError(f"missing_labels are for task: multi; with {task} a picture would have no label at all")
         self.task = task
-        self.augmentation: Augmentation = augmentation
+        self.augmentation = checked(augmentation)
         self.missing_labels = missing_labels
         if task == "multi":
             shapes = CLASS_NAMES[1:]

@@ -6,7 +6,7 @@ OpenCV.
 
 import os
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ import albumentations
 from resvision.batch import IGNORE_INDEX
 from resvision.data.detection_geometry import LEAST_VISIBLE, Objects, fitted_size, zoomed
 from resvision.data.seeding import Draws
+from resvision.layers import check_whole
 
 __all__ = [
     "Augmentation",
@@ -28,6 +29,7 @@ __all__ = [
     "MultiTaskTransform",
     "SegmentationTransform",
     "Strength",
+    "checked",
 ]
 
 Strength = Literal["none", "light", "strong"]
@@ -54,6 +56,7 @@ class SegmentationTransform:
     def __init__(self, augmentation: Augmentation, crop_size: tuple[int, int] | None) -> None:
         if crop_size and min(crop_size) < 1:
             raise ValueError(f"crop_size is {list(crop_size)}; height and width must be at least 1")
+        augmentation = checked(augmentation)
         crop = _crop(crop_size) if crop_size else []
         transforms = [*augmentation, *crop] if isinstance(augmentation, list) else _segmentation(augmentation, crop)
         self._compose = _Repeatable(transforms)
@@ -92,8 +95,8 @@ class ClassificationTransform:
     """
 
     def __init__(self, augmentation: Augmentation, image_size: int) -> None:
-        if image_size < 1:
-            raise ValueError(f"image_size is {image_size}; it must be at least 1")
+        check_whole("image_size", image_size, 1)
+        augmentation = checked(augmentation)
         if not isinstance(augmentation, list):
             augmentation = _classification(augmentation, (image_size, image_size))
         self._compose = _Repeatable(augmentation)
@@ -129,6 +132,7 @@ class DetectionTransform:
     def __init__(self, augmentation: Augmentation, image_size: int | tuple[int, int]) -> None:
         if np.min(image_size) < 32:
             raise ValueError(f"image_size is {image_size}; objects can be told apart from 32 pixels on")
+        augmentation = checked(augmentation)
         self._image_size = image_size
         self._zoom = (1.0, 1.0) if isinstance(augmentation, list) else _ZOOMS[augmentation]
         # What a list does with the shape needs the whole picture; colours are cheaper to change on the resized one.
@@ -176,6 +180,7 @@ class MultiTaskTransform:
     def __init__(self, augmentation: Augmentation, crop_size: tuple[int, int]) -> None:
         if min(crop_size) < 1:
             raise ValueError(f"crop_size is {list(crop_size)}; height and width must be at least 1")
+        augmentation = checked(augmentation)
         crop = _crop(crop_size)
         if isinstance(augmentation, list):
             transforms = [*augmentation, *crop]
@@ -226,6 +231,27 @@ class _Repeatable:
         if wide:
             result["image"] = np.rint(result["image"].clip(0, 1) * _UINT16_MAX).astype(np.uint16)
         return result
+
+
+def checked(augmentation: object) -> Augmentation:
+    """Return an augmentation as the transforms take it; a pipeline of albumentations' own counts as a list of one.
+
+    Raises:
+        ValueError: It is no named strength, and no list of albumentations' transforms.
+    """
+    if isinstance(augmentation, albumentations.BaseCompose):
+        return [augmentation]
+    if isinstance(augmentation, list | tuple):
+        for transform in augmentation:
+            if not isinstance(transform, albumentations.BasicTransform | albumentations.BaseCompose):
+                raise ValueError(f"augmentation lists {transform!r}, which is none of albumentations' transforms")
+        return list(augmentation)
+    if isinstance(augmentation, str) and augmentation in get_args(Strength):
+        return augmentation  # type: ignore[return-value]  # one of them
+    raise ValueError(
+        f"augmentation must be {', '.join(get_args(Strength))} or a list of albumentations' transforms, "
+        f"got {augmentation!r}"
+    )
 
 
 def _check_pixels(image: Any, before: NDArray[Any]) -> None:

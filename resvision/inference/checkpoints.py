@@ -35,7 +35,7 @@ def find_checkpoint(given: str | Path, *, which: Which = "best", run: Path | Non
                 f"--ckpt_path {given} speaks of a run, and there is none yet; name a run folder or a checkpoint file"
             )
         return _in_folder(run, "best" if str(given) == "best" else "last")
-    path = Path(given)
+    path = Path(given).expanduser()
     if path.is_dir():
         return _in_folder(path, which)
     if not path.exists():
@@ -67,6 +67,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         if file.read(len(_ARCHIVE)) != _ARCHIVE:
             raise ValueError(f"{path} is not a checkpoint")
+    other = (
+        f"{path} is not a checkpoint of resvision; to start from plain weights, give the file as `weights` of the model"
+    )
+    if path.suffix == ".npz":  # an archive too
+        raise ValueError(other)
     broken = f"the checkpoint {path} is broken or cut short; take another one, such as last.ckpt beside it"
     if not zipfile.is_zipfile(path):
         raise ValueError(broken)
@@ -79,10 +84,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # spoilt bytes make the reader raise almost anything
         raise ValueError(broken) from error
     if not _is_ours(checkpoint):
-        raise ValueError(
-            f"{path} is not a checkpoint of resvision; to start from plain weights, "
-            "give the file as `weights` of the model"
-        )
+        raise ValueError(other)
     return checkpoint
 
 

@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SegmentationResult:
     """One class per pixel.
 
@@ -47,7 +47,7 @@ class SegmentationResult:
         return Image.fromarray(overlay(image, self.mask, len(self.class_names)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassificationResult:
     """One class for the picture.
 
@@ -65,7 +65,7 @@ class ClassificationResult:
         return [(self.class_names[number], float(self.probabilities[number])) for number in order]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DetectionResult:
     """Objects in boxes, the surest first.
 
@@ -96,7 +96,7 @@ class DetectionResult:
         return Image.fromarray(draw_boxes(image, self.boxes, self.labels, len(self.class_names), texts))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EmbeddingResult:
     """A point on a sphere for the picture: pictures of the same lie close together.
 
@@ -117,7 +117,7 @@ class EmbeddingResult:
         return self.similarity(other) >= self.threshold
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MultiTaskResult:
     """What several heads say; None of a kind that the model does not know."""
 

@@ -3,7 +3,7 @@
 from resvision.layers.activations import Activation, ActivationFactory, activation_factory
 from resvision.layers.attention import EfficientChannelAttention, SqueezeExcitation
 from resvision.layers.blur import BlurPool2d
-from resvision.layers.choices import check_choice
+from resvision.layers.choices import check_choice, check_whole
 from resvision.layers.conv_norm_act import ConvNormAct
 from resvision.layers.drop_path import DropPath, drop_path_rates
 from resvision.layers.enlarge import enlarge
@@ -38,6 +38,7 @@ __all__ = [
     "activation_factory",
     "average_shortcut",
     "check_choice",
+    "check_whole",
     "drop_path_rates",
     "enlarge",
     "initialize_convolutions",

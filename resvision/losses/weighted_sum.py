@@ -55,6 +55,7 @@ class WeightedSum(nn.Module):
         super().__init__()
         if weights is None:
             weights = {"cross_entropy": 1.0, "dice": 1.0}
+        _check_mapping(weights)
         if not weights:
             raise ValueError(f"no loss is named; choose from {', '.join(LOSSES)}, each with a weight")
         for name, weight in weights.items():
@@ -86,3 +87,8 @@ class WeightedSum(nn.Module):
     def extra_repr(self) -> str:
         """Name the losses and their weights."""
         return " + ".join(f"{weight:g} {name}" for name, weight in self.weights.items())
+
+
+def _check_mapping(weights: object) -> None:
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"losses are weights by the names of losses, such as {{'dice': 1.0}}, got {weights!r}")

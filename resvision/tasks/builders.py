@@ -20,6 +20,9 @@ class Builders:
     A task is pickled with it, for other processes. The defaults are functions without a name, which have to stand in
     the signature for the command line to read; they are pickled as what the task's class has there.
 
+    Raises:
+        ValueError: A builder cannot be called.
+
     Attributes:
         task: Class of the task.
         optimizer: Builds the optimiser from parameter groups.
@@ -29,6 +32,11 @@ class Builders:
     task: type[Any]
     optimizer: OptimizerCallable
     scheduler: LRSchedulerCallable | None
+
+    def __post_init__(self) -> None:
+        for name in ("optimizer", "scheduler"):
+            if not callable(builder := getattr(self, name)) and not (builder is None and name == "scheduler"):
+                raise ValueError(f"{name} must build one, as partial(torch.optim.SGD, lr=0.1) does, got {builder!r}")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # What the command line has made holds a lock, and needs no copy.

@@ -75,9 +75,9 @@ class FineTuning:
         """Return the settings of a preset, with the changes that were made to it.
 
         Raises:
-            ValueError: There is no such preset or setting, or a value is out of its range.
+            ValueError: It is neither, there is no such preset or setting, or a value is out of its range.
         """
-        changes = {"preset": said} if isinstance(said, str) else dict(said)
+        changes = {"preset": said} if isinstance(said, str) else _settings(said)
         preset = changes.pop("preset", "full")
         if preset not in PRESETS:
             raise ValueError(f"finetune must be one of {', '.join(PRESETS)}, got {preset!r}")
@@ -88,6 +88,14 @@ class FineTuning:
                 hint = f"did you mean {near[0]!r}?" if near else f"there are preset, {', '.join(known)}"
                 raise ValueError(f"finetune has no setting {name!r}; {hint}")
         return replace(PRESETS[preset], **changes)
+
+
+def _settings(said: object) -> dict[str, Any]:
+    if not isinstance(said, Mapping):
+        raise ValueError(
+            f"finetune is a preset, or a mapping such as {{'preset': 'full', 'backbone_lr': 0.05}}, got {said!r}"
+        )
+    return dict(said)
 
 
 PRESETS: Final[Mapping[Preset, FineTuning]] = {

@@ -23,9 +23,11 @@ def build_encoder(name: str, *, weights: str | None, in_channels: int, options: 
         options: Further options, by name.
 
     Raises:
+        TypeError: It is no name.
         ValueError: There is no such backbone, option or set of weights; or an option is one of the task's own.
         FileNotFoundError: The weights are not there, or cannot be fetched.
     """
+    _check_name(name)
     options = options or {}
     if own := sorted({"weights", "in_channels"} & options.keys()):
         raise ValueError(f"backbone_options has {' and '.join(own)}, which is said beside it, not in it")
@@ -35,3 +37,11 @@ def build_encoder(name: str, *, weights: str | None, in_channels: int, options: 
 def in_channels_last(network: Network) -> Network:
     """Lay a network's weights out as batches are: convolutions are up to four times as fast, on a CPU as well."""
     return network.to(memory_format=torch.channels_last)
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise TypeError(
+            f"backbone is the name of a registered one, which a checkpoint can say, got {type(name).__name__}; "
+            "register_backbone gives your own a name"
+        )

@@ -203,7 +203,7 @@ def test_broken_file__is_named_by_one_line_from_a_worker(splits: Path) -> None:
         ({"test_fraction": -0.1}, r"test_fraction -0\.1"),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, "leave something to train on"),
         ({"train_pictures": 0}, "train_pictures is 0; use null for all"),
-        ({"image_size": 0}, "image_size is 0; it must be at least 1"),
+        ({"image_size": 0}, "image_size must be a whole number of at least 1, got 0"),
         ({"batch_size": 0}, "batch_size is 0"),
     ],
 )

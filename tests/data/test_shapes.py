@@ -36,7 +36,10 @@ def test_datamodule__names_pictures_by_split_and_index() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"image_size": 16}, "image_size is 16"),
+        ({"image_size": 16}, "image_size must be a whole number of at least 32, got 16"),
+        ({"image_size": (64, 64)}, r"image_size must be a whole number of at least 32, got \(64, 64\)"),
+        ({"task": "klassification"}, "task must be one of 'classification', 'segmentation', 'detection', 'multi'"),
+        ({"augmentation": "medium"}, "augmentation must be none, light, strong or a list of .*, got 'medium'"),
         ({"val_size": 0}, "val_size is 0"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"num_workers": -1}, "num_workers is -1"),

@@ -155,7 +155,10 @@ def test_data__that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"val_fraction": 0.0}, r"val_fraction is 0\.0"), ({"image_size": 0}, "image_size is 0")],
+    [
+        ({"val_fraction": 0.0}, r"val_fraction is 0\.0"),
+        ({"image_size": 0}, "image_size must be a whole number"),
+    ],
 )
 def test_options__that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     _write_mnist(tmp_path)

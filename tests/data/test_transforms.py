@@ -5,10 +5,18 @@ import albumentations.pytorch
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from torchvision.transforms import v2
 
 from resvision.batch import IGNORE_INDEX
 from resvision.data.detection_geometry import Objects
-from resvision.data.transforms import ClassificationTransform, DetectionTransform, SegmentationTransform, Strength
+from resvision.data.resident import CropAndFlip
+from resvision.data.transforms import (
+    ClassificationTransform,
+    DetectionTransform,
+    MultiTaskTransform,
+    SegmentationTransform,
+    Strength,
+)
 
 _STRENGTHS: tuple[Strength, ...] = ("none", "light", "strong")
 
@@ -282,3 +290,41 @@ def test_list__that_ends_as_other_pipelines_do_is_refused(
     image, _ = _picture(40, 30, 3, dtype)
     with pytest.raises(ValueError, match=said):
         ClassificationTransform([transform], 24)(image, seed=0)
+
+
+_BUILDERS: list[Any] = [
+    lambda augmentation: SegmentationTransform(augmentation, (32, 32)),
+    lambda augmentation: ClassificationTransform(augmentation, 32),
+    lambda augmentation: DetectionTransform(augmentation, 32),
+    lambda augmentation: MultiTaskTransform(augmentation, (32, 32)),
+]
+
+
+@pytest.mark.parametrize("build", _BUILDERS)
+@pytest.mark.parametrize("given", [None, "None", "medium", 3, albumentations.HorizontalFlip, CropAndFlip])
+def test_augmentation__that_is_none_is_refused(build: Any, given: Any) -> None:
+    with pytest.raises(ValueError, match=r"augmentation must be none, light, strong or a list of .*, got"):
+        build(given)
+
+
+@pytest.mark.parametrize("build", _BUILDERS)
+def test_augmentation__lists_nothing_of_other_libraries(build: Any) -> None:
+    with pytest.raises(ValueError, match=r"augmentation lists RandomHorizontalFlip\(p=0.5\), which is none of"):
+        build([v2.RandomHorizontalFlip()])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        albumentations.Compose([albumentations.VerticalFlip(p=1)]),
+        (albumentations.VerticalFlip(p=1),),
+        [albumentations.OneOf([albumentations.VerticalFlip(p=1)], p=1)],
+    ],
+)
+def test_augmentation__may_be_a_pipeline_or_a_tuple(given: Any) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    assert (ClassificationTransform(given, 32)(image, seed=5) == image[::-1]).all()
+    mask = image[..., 0] % 3
+    found, labels = SegmentationTransform(given, None)(image, mask, seed=5)
+    assert (found == image[::-1]).all()
+    assert (labels == mask[::-1]).all()

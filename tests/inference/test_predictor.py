@@ -316,3 +316,20 @@ def test_load__is_not_led_astray_by_a_task_of_the_same_name(checkpoint: Path) ->
     own = type("SegmentationTask", (OwnTask,), {})
     assert own in OwnTask.__subclasses__()
     assert type(load(checkpoint, "cpu").task) is SegmentationTask
+
+
+def test_load__says_that_plain_weights_are_no_checkpoint(tmp_path: Path) -> None:
+    np.savez(tmp_path / "weights.npz", weight=np.zeros(3))
+    with pytest.raises(ValueError, match=r"weights.npz is not a checkpoint of resvision; to start from plain weights"):
+        load(tmp_path / "weights.npz", "cpu")
+
+
+def test_load__knows_the_home_folder(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(checkpoint.parent))
+    assert load(f"~/{checkpoint.name}", "cpu").class_names == load(checkpoint, "cpu").class_names
+
+
+def test_results__can_be_compared_and_kept_in_sets(task: SegmentationTask) -> None:
+    first, second = (Predictor(task, "cpu").predict(_picture()) for _ in range(2))
+    assert first != second
+    assert len({first, second, first}) == 2

@@ -25,6 +25,8 @@ from resvision.tasks import (
     WarmupCosine,
 )
 from resvision.tasks.builders import Builders
+from resvision.tasks.finetuning import FineTuning
+from tests.models.toy import ToyBackbone
 
 NAMES = ["a", "b", "c"]
 
@@ -90,3 +92,29 @@ def test_builders__of_a_task_without_defaults_are_pickled_as_they_are() -> None:
 def test_backbone_options__take_nothing_that_the_task_is_asked_for() -> None:
     with pytest.raises(ValueError, match="backbone_options has in_channels and weights, which is said beside it"):
         SegmentationTask(NAMES, backbone="resnet10t", backbone_options={"in_channels": 4, "weights": None})
+
+
+@pytest.mark.filterwarnings("ignore:Attribute 'backbone' is an instance")  # Lightning's, before the error
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"backbone": ToyBackbone()},
+            r"backbone is the name of a registered one, .* got ToyBackbone; register",
+        ),
+        ({"optimizer": "adam"}, r"optimizer must build one, as partial\(torch.optim.SGD, lr=0.1\) does, got 'adam'"),
+        ({"scheduler": 3}, r"scheduler must build one, .* got 3"),
+        ({"losses": ["dice"]}, r"losses are weights by the names of losses, such as {'dice': 1.0}, got \['dice'\]"),
+        ({"finetune": FineTuning()}, r"finetune is a preset, or a mapping such as .*, got FineTuning\("),
+    ],
+)
+def test_task__says_what_a_setting_has_to_be(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        SegmentationTask(NAMES, **({"backbone": "resnet10t"} | settings))
+
+
+def test_multi_task__knows_one_word_for_its_weights() -> None:
+    names: Any = {"classification": NAMES}
+    wrong: Any = "uncertain"
+    with pytest.raises(ValueError, match="task_weights are numbers by the kinds of labels, or 'uncertainty', got 'unc"):
+        MultiTask(names, backbone="resnet10t", task_weights=wrong)

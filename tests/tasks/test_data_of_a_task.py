@@ -71,10 +71,10 @@ def test_task__names_the_labels_that_are_not_there(task: type[VisionTask], key: 
     batches: Any = [{"image": torch.zeros(2, 3, 64, 64), "other": torch.zeros(2), "index": torch.arange(2)}]
     model = task(SHAPES, backbone="resnet10t")  # type: ignore[call-arg]  # an argument of each
     message = f"{task.__name__} learns from batches with '{key}', and these have 'image', 'other', 'index'; use other"
+    loader = DataLoader(batches, batch_size=None)
+    loaders = (loader, loader) if verb == "fit" else (loader,)
     with pytest.raises(ValueError, match=message):
-        getattr(_trainer(tmp_path, limit_val_batches=int(verb != "fit")), verb)(
-            model, DataLoader(batches, batch_size=None)
-        )
+        getattr(_trainer(tmp_path, num_sanity_val_steps=0), verb)(model, *loaders)
 
 
 def test_task__wants_a_list_of_names() -> None:
