@@ -34,7 +34,7 @@ class CocoResults:
     """
 
     def __init__(self, pictures: Sequence[Path], class_names: Sequence[str], annotations: Path | None) -> None:
-        self._entries: list[dict[str, Any]] = []
+        self._entries: list[str] = []  # as they are written, a fifth of the memory of dictionaries
         numbered = all(path.stem.isdecimal() for path in pictures) and len({p.stem for p in pictures}) == len(pictures)
         self._ids = {path: int(path.stem) if numbered else place for place, path in enumerate(pictures, 1)}
         self._categories = list(range(1, len(class_names) + 1))
@@ -62,18 +62,21 @@ class CocoResults:
         """Take what was found in a picture."""
         for box, score, label in zip(result.boxes.tolist(), result.scores.tolist(), result.labels, strict=True):
             left, top, right, bottom = box
-            self._entries.append(
-                {
-                    "image_id": self._ids[path],
-                    "category_id": self._categories[label],
-                    "bbox": [round(value, 3) for value in (left, top, right - left, bottom - top)],
-                    "score": round(score, 6),
-                }
-            )
+            entry = {
+                "image_id": self._ids[path],
+                "category_id": self._categories[label],
+                "bbox": [round(value, 3) for value in (left, top, right - left, bottom - top)],
+                "score": round(score, 6),
+            }
+            self._entries.append(json.dumps(entry))
 
     def write(self, path: Path) -> None:
         """Write the list."""
-        path.write_text(json.dumps(self._entries), encoding="utf-8")
+        with path.open("w", encoding="utf-8") as file:
+            file.write("[")
+            for place, entry in enumerate(self._entries):
+                file.write(f", {entry}" if place else entry)
+            file.write("]")
 
 
 def _image_ids(pictures: Iterable[Path], images: Mapping[int, PurePath]) -> dict[Path, int]:

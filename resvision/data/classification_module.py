@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from resvision.data.bad_images import OnBadImage, find_bad
 from resvision.data.base import Split, VisionDataModule, tell
 from resvision.data.classification import ChosenSource, ClassificationDataset, ClassificationSource
-from resvision.data.duplicates import find_duplicates
+from resvision.data.duplicates import MOST_FILES, find_duplicates
 from resvision.data.errors import DataError
 from resvision.data.kept_source import KeptSource, keep_decoded, memory, shared_memory
 from resvision.data.reading import PictureFile
@@ -179,6 +179,9 @@ class ClassificationDataModule(VisionDataModule, ABC):
                 tell(f"{split}: not compared with the pictures of {part}, which are not here: {error}")
                 return
             files[part] = [file for index in range(len(source)) if (file := source.file(index)) is not None]
+        if (count := sum(map(len, files.values()))) > MOST_FILES:
+            tell(f"{split}: not compared with the pictures of train: {count} files, and up to {MOST_FILES} are")
+            return
         self._duplicates = find_duplicates(files)
         if self._duplicates:
             first = " = ".join(str(file) for _, file in self._duplicates[0][:3])

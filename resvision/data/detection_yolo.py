@@ -1,5 +1,6 @@
 """YOLO's annotations: a `data.yaml`, and a text file for each picture, read and written without torch."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import isfinite, nan
 from pathlib import Path, PurePosixPath
@@ -219,8 +220,8 @@ def _names(said: dict[str, Any], path: Path) -> tuple[str, ...]:
     if isinstance(count, int) and count != len(names):
         raise DataError(f"{path}: nc is {count}, and names has {len(names)} classes; make them agree")
     found = tuple(map(str, names))
-    for name in found:
-        if found.count(name) > 1:
+    for name, times in Counter(found).items():
+        if times > 1:
             raise DataError(f"{path}: names holds {name!r} twice")
     return found
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from io import SEEK_END
 from pathlib import Path
 from typing import Final
 
@@ -10,32 +11,36 @@ from resvision.data.errors import DataError
 from resvision.data.reading import EncodedPicture, PictureFile
 from resvision.data.splits import Split
 
-__all__ = ["find_duplicates"]
+__all__ = ["MOST_FILES", "find_duplicates"]
 
-#: Files up to which they are compared: of many more, most agree in size with others, and all would have to be read.
-_MOST_FILES: Final = 100_000
+Group = list[tuple[Split, PictureFile]]
+
+#: Files up to which they are compared: of many more, most agree in size with others, and all would have to be opened.
+MOST_FILES: Final = 100_000
+#: Bytes at both ends that files have to agree in before they are read as a whole.
+_END: Final = 4096
 
 
-def find_duplicates(files: Mapping[Split, Sequence[PictureFile]]) -> list[list[tuple[Split, PictureFile]]]:
+def find_duplicates(files: Mapping[Split, Sequence[PictureFile]]) -> list[Group]:
     """Return the groups of files that have the same contents and are in more than one split.
 
-    Only files that agree in size are read.
+    Only files that agree in size, and in their first and last bytes, are read as a whole.
 
     Args:
         files: The files of each split.
     """
-    if sum(len(of_split) for of_split in files.values()) > _MOST_FILES:
-        return []
-    alike: defaultdict[int, list[tuple[Split, PictureFile]]] = defaultdict(list)
-    for split, of_split in files.items():
-        for file in of_split:
-            alike[_size(file)].append((split, file))
-    same: defaultdict[bytes, list[tuple[Split, PictureFile]]] = defaultdict(list)
-    for candidates in alike.values():
-        if _across(candidates):
-            for split, file in candidates:
-                same[_hash(file)].append((split, file))
-    return [group for digest, group in same.items() if digest and _across(group)]
+    groups = [[(split, file) for split, of_split in files.items() for file in of_split]]
+    # In an archive the end is not reached without the rest.
+    are_files = all(isinstance(file, Path) for _, file in groups[0])
+    for sign in (_size, _ends, _hash) if are_files else (_size, _hash):
+        parted: list[Group] = []
+        for group in groups:
+            alike: defaultdict[int | bytes, Group] = defaultdict(list)
+            for split, file in group:
+                alike[sign(file)].append((split, file))
+            parted += [part for value, part in alike.items() if value != b"" and _across(part)]
+        groups = parted
+    return groups
 
 
 def _size(file: PictureFile) -> int:
@@ -48,7 +53,19 @@ def _size(file: PictureFile) -> int:
         return -1
 
 
+def _ends(file: PictureFile) -> bytes:
+    """Return the first and the last bytes of a file, b"" for one that cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(_END)
+            opened.seek(max(opened.seek(0, SEEK_END) - _END, 0))
+            return start + opened.read()
+    except (OSError, DataError):
+        return b""
+
+
 def _hash(file: PictureFile) -> bytes:
+    """Return what tells a file's content from others, b"" for one that cannot be read."""
     try:
         with file.open("rb") as opened:
             return blake2b(opened.read(), digest_size=16).digest()
@@ -56,5 +73,5 @@ def _hash(file: PictureFile) -> bytes:
         return b""
 
 
-def _across(group: Sequence[tuple[Split, PictureFile]]) -> bool:
+def _across(group: Group) -> bool:
     return len({split for split, _ in group}) > 1

@@ -113,7 +113,11 @@ def _by_identity(root: Path) -> dict[str, list[Path]]:
 
 
 def _matching(names: dict[str, list[Path]], patterns: Sequence[str]) -> list[str]:
+    found: set[str] = set()
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        # Most are plain names, of which there may be thousands.
+        matching = {pattern} if pattern in names else {name for name in names if fnmatchcase(name, pattern)}
+        if not matching:
             raise DataError(f"no identity is called {pattern}; there are {', '.join(list(names)[:8])}, ...")
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        found |= matching
+    return [name for name in names if name in found]

@@ -93,6 +93,7 @@ class ImageFolder(ClassificationDataModule):
         if train_pictures is not None and train_pictures < 1:
             raise ValueError(f"train_pictures is {train_pictures}; use null for all, or at least 1")
         self.train_pictures = train_pictures
+        self._of_class: dict[str, dict[str, PictureFile]] = {}  # of training, which held out splits are parts of
 
     def source(self, split: Split) -> FileSource:
         """List the pictures of one split."""
@@ -117,7 +118,9 @@ class ImageFolder(ClassificationDataModule):
         }
         pictures = []
         for label, name in enumerate(self.class_names):
-            files = train.pictures(name)
+            if name not in self._of_class:
+                self._of_class[name] = train.pictures(name)
+            files = self._of_class[name]
             parts = divide(list(files), held_out["val"], held_out["test"])
             if not parts["train"]:
                 raise DataError(

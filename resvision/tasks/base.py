@@ -2,6 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -77,7 +78,7 @@ class VisionTask(LightningModule, ABC):
         if isinstance(class_names, str):
             raise ValueError(f"class_names is a list of names, got {class_names!r}")
         self.class_names = tuple(map(str, class_names))
-        repeated = sorted({name for name in self.class_names if self.class_names.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(self.class_names).items() if count > 1)
         if repeated:
             raise ValueError(f"class names must differ, got {', '.join(map(repr, repeated))} more than once")
         self.image_size: tuple[int, int] | None = None

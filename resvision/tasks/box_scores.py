@@ -19,6 +19,8 @@ __all__ = ["LEAST_SCORE", "AveragePrecision", "BoxConfusion", "BoxScores"]
 
 #: Least score of a box that counts as found in the confusion matrix and is drawn.
 LEAST_SCORE: Final = 0.4
+#: Pictures times classes whose boxes are compared at once.
+_MOST_CELLS: Final = 1_000_000
 #: Least overlap of a box with its object.
 _LEAST_OVERLAP: Final = 0.5
 
@@ -123,11 +125,17 @@ class AveragePrecision(Metric):
                 "annotations": annotations,
             }
             side.createIndex()
-        evaluation = COCOeval_faster(*sides, iouType="bbox")
-        evaluation.params.maxDets = [self.max_detections]
-        evaluation.evaluate()
-        precision, recall = (np.asarray(evaluation.eval[name])[..., 0] for name in ("precision", "recall"))
-        return precision, recall
+        parts = []
+        # What is kept for each class of each picture would be gigabytes where there are many of both.
+        at_once = max(_MOST_CELLS // max(len(pictures), 1), 1)
+        for first in range(0, self.num_classes, at_once):
+            evaluation = COCOeval_faster(*sides, iouType="bbox")
+            evaluation.params.maxDets = [self.max_detections]
+            evaluation.params.catIds = [*range(first, min(first + at_once, self.num_classes))]
+            evaluation.evaluate()
+            parts.append([np.asarray(evaluation.eval[name])[..., 0] for name in ("precision", "recall")])
+        precision, recall = zip(*parts, strict=True)
+        return np.concatenate(precision, axis=2), np.concatenate(recall, axis=1)
 
 
 @contextmanager

@@ -16,6 +16,8 @@ __all__ = ["ClassificationEvaluation"]
 
 #: No class has this number; there may be more than 255.
 _NO_CLASS: Final = -1
+#: With more classes than these, a table of the confusion matrix has no column for each.
+_MOST_COLUMNS: Final = 1000
 
 
 @final
@@ -71,9 +73,18 @@ class ClassificationEvaluation(Evaluation):
         return result
 
     def tables(self) -> dict[str, list[list[Any]]]:
-        """Return the last confusion matrix: a row for each true class, a column for each said one."""
+        """Return the last confusion matrix: a row for each true class, a column for each said one.
+
+        With more than 1,000 classes it has a row for each cell that is not 0.
+        """
         if self._last_counts is None:
             return {}
+        if len(self.class_names) > _MOST_COLUMNS:
+            cells = self._last_counts.nonzero()
+            counts = self._last_counts[cells[:, 0], cells[:, 1]].tolist()
+            filled = [[self.class_names[true], self.class_names[said]] for true, said in cells.tolist()]
+            named = [[*names, count] for names, count in zip(filled, counts, strict=True)]
+            return {"confusion": [["true class", "said class", "pictures"], *named]}
         rows = zip(self.class_names, self._last_counts.tolist(), strict=True)
         return {"confusion": [["true class", *self.class_names], *([name, *counts] for name, counts in rows)]}
 

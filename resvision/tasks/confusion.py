@@ -115,15 +115,12 @@ class ConfusionMatrix(Metric):
             prediction: Classes 0 to K - 1, any integer type and shape.
             target: The same shape; 0 to K - 1 or `ignore_index`.
         """
-        # Ignored pixels fall into a bin of their own behind the matrix. `bincount` would wait for the device
-        # to learn how many bins there are, and a boolean index to learn how many pixels are left.
-        bins = self.num_classes**2
+        # Ignored pixels add 0 to the first bin. `bincount` would wait for the device to learn how many bins there are,
+        # and a boolean index to learn how many pixels are left.
         target = target.long()
-        cell = torch.where(target == self.ignore_index, bins, target * self.num_classes + prediction.long())
-        cell = cell.flatten()
-        counts = torch.zeros(bins + 1, dtype=torch.int64, device=cell.device)
-        counts.index_add_(0, cell, torch.ones_like(cell))
-        self.counts += counts[:bins].view_as(self.counts)
+        counted = target != self.ignore_index
+        cell = torch.where(counted, target * self.num_classes + prediction.long(), 0)
+        self.counts.view(-1).index_add_(0, cell.flatten(), counted.flatten().long())
 
     def compute(self) -> Tensor:
         """Return the counts since the last reset, (K, K), rows the truth, columns the prediction."""

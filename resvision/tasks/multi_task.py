@@ -1,5 +1,6 @@
 """Several kinds of labels at once, by one backbone."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, TypedDict, final, get_args
 
@@ -267,7 +268,7 @@ def _check_names(class_names: Mapping[LabelKind, list[str]]) -> None:
     for kind, names in class_names.items():
         if kind not in kinds:
             raise ValueError(f"there are no labels for {kind!r}; there are {', '.join(kinds)}")
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
         if repeated:
             raise ValueError(f"class names must differ, and {kind} has {', '.join(map(repr, repeated))} more than once")
         least = 1 if kind == "detection" else 2

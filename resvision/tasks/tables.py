@@ -36,11 +36,10 @@ def confusions(counts: Tensor, names: Sequence[str], title: str) -> list[str]:
         names: Of the K classes.
         title: Line above them.
     """
-    wrong = counts.clone().fill_diagonal_(0).flatten()
-    most, cells = wrong.topk(min(_MOST_CONFUSED, len(wrong)))
-    lines = [
-        f"  {names[place // len(names)]} taken for {names[place % len(names)]}: {count}"
-        for count, place in zip(most.tolist(), cells.tolist(), strict=True)
-        if count
-    ]
+    true, said = counts.nonzero(as_tuple=True)  # of the many cells of many classes few are filled
+    wrong = true != said
+    true, said = true[wrong], said[wrong]
+    most, order = counts[true, said].sort(descending=True, stable=True)
+    places = zip(most[:_MOST_CONFUSED].tolist(), order[:_MOST_CONFUSED].tolist(), strict=True)
+    lines = [f"  {names[int(true[place])]} taken for {names[int(said[place])]}: {count}" for count, place in places]
     return [title, *lines] if lines else []

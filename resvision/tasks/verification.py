@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal, NamedTuple, final
 
+import numpy as np
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
@@ -20,6 +21,8 @@ __all__ = ["VerificationScores", "VerificationTask"]
 
 #: False accept rates at which the true accept rate is reported.
 _FALSE_ACCEPT_RATES: Final = (0.01, 0.001)
+#: Pictures that are compared with all others at once.
+_ROWS: Final = 1024
 
 
 class VerificationScores(NamedTuple):
@@ -52,7 +55,7 @@ class VerificationScores(NamedTuple):
                 f"verification needs pairs of the same and of different ones, got {len(same)} and {len(different)}; "
                 "the split must have two classes or more, one of them with two pictures or more"
             )
-        same, different = same.double().sort().values, different.double().sort().values
+        same, different = (torch.from_numpy(np.sort(one.numpy())) for one in (same, different))
         below = torch.searchsorted(different, same) + torch.searchsorted(different, same, right=True)
         roc_auc = below.double().mean().item() / (2 * len(different))
         if threshold is None:
@@ -168,12 +171,10 @@ class VerificationTask(VisionTask):
         # The sanity check sees two batches, which may be of one person.
         if self._trainer is not None and self.trainer.sanity_checking:
             return {}
-        embeddings, label = self.answers.compute()
-        first, second = torch.triu_indices(len(label), len(label), offset=1, device=label.device)
-        similarity, same = (embeddings @ embeddings.T)[first, second], label[first] == label[second]
+        same, different = _similarities(*self.answers.compute())
         fitting = self._trainer is not None and self.trainer.state.fn == "fit"
         threshold = None if fitting else self.threshold.item()
-        scores = VerificationScores.of(similarity[same].cpu(), similarity[~same].cpu(), threshold)
+        scores = VerificationScores.of(same, different, threshold)
         if fitting:
             self.threshold.fill_(scores.threshold)
         self._last_scores = scores
@@ -194,3 +195,15 @@ class VerificationTask(VisionTask):
         rows += [(f"true accept rate at a false accept rate of {rate:g}", value) for rate, value in rates]
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:{width}}  {value:6.3f}" for name, value in rows)
+
+
+def _similarities(embeddings: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cosines of all pairs of the same and of all pairs of different labels, on the CPU."""
+    same, different = [torch.zeros(0)], [torch.zeros(0)]
+    for start in range(0, len(label), _ROWS):  # block by block, as there may be hundreds of millions
+        block = embeddings[start : start + _ROWS] @ embeddings[start:].T
+        alike = label[start : start + _ROWS, None] == label[start:]
+        later = torch.ones_like(alike).triu(1)
+        same.append(block[later & alike].cpu().float())
+        different.append(block[later & ~alike].cpu().float())
+    return torch.cat(same), torch.cat(different)

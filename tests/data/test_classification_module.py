@@ -1,5 +1,6 @@
 import csv
 import logging
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from resvision.data import classification_module
 from resvision.data.errors import DataError
 from resvision.data.image_folder import ImageFolder
 
@@ -163,6 +165,17 @@ def test_duplicates__across_splits_are_said_and_listed(
         ["1", "train", same[0]],
         ["1", "val", same[1]],
     ]
+
+
+def test_duplicates__are_not_looked_for_among_too_many_files(
+    root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(root / "train" / "cat" / "3.png", root / "val" / "dog" / "9.png")
+    monkeypatch.setattr(classification_module, "MOST_FILES", 10)
+    with caplog.at_level(logging.WARNING):
+        _data(root).setup("fit")
+    (message,) = caplog.messages
+    assert re.fullmatch(r"val: not compared with the pictures of train: \d+ files, and up to 10 are", message)
 
 
 @pytest.mark.parametrize("name", ["skip_budget", "keep_decoded"])

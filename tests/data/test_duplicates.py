@@ -43,7 +43,17 @@ def test_files__that_differ_in_size_are_not_read(tmp_path: Path, monkeypatch: py
     assert find_duplicates({"train": train, "val": val}) == []
 
 
-def test_files__that_are_too_many_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train, val = _write(tmp_path / "train", a="cat"), _write(tmp_path / "val", a="cat")
-    monkeypatch.setattr(duplicates, "_MOST_FILES", 1)
-    assert find_duplicates({"train": train, "val": val}) == []
+def test_files__that_differ_at_an_end_are_not_read_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    whole = duplicates._hash
+
+    def watched(file: Path) -> bytes:
+        read.append(str(file))
+        return whole(file)
+
+    monkeypatch.setattr(duplicates, "_hash", watched)
+    middle = 10_000 * "x"
+    train = _write(tmp_path / "train", a=f"a{middle}a", b=f"b{middle}a", c=f"{middle}y{middle}")
+    val = _write(tmp_path / "val", a=f"a{middle}b", b=f"b{middle}a", c=f"{middle}z{middle}")
+    assert find_duplicates({"train": train, "val": val}) == [[("train", train[1]), ("val", val[1])]]
+    assert sorted(read) == sorted(map(str, [*train[1:], *val[1:]]))

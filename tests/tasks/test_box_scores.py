@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from resvision.tasks import box_scores
 from resvision.tasks.box_scores import AveragePrecision, BoxConfusion, BoxScores
 
 
@@ -59,6 +60,28 @@ def test_scores__count_so_many_boxes_of_a_picture(most: int, counted: int) -> No
     scores = metric.compute()
     assert scores.overall["recall"] == pytest.approx(counted / 130)
     assert scores.ap_50[0] == pytest.approx((100 * counted // 130 + 1) / 101)  # at the recalls 0, 0.01, ...
+
+
+def test_scores__of_many_classes_are_counted_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    found, truth = [], []
+    for _ in range(12):
+        corners = 80 * torch.rand(20, 2, generator=generator)
+        boxes = torch.cat([corners, corners + 5 + 40 * torch.rand(20, 2, generator=generator)], 1)
+        labels = torch.randint(7, (20,), generator=generator)
+        crowd = torch.zeros(20, dtype=torch.int64)
+        truth.append({"boxes": boxes, "labels": labels, "iscrowd": crowd, "area": torch.zeros(20)})
+        said = boxes + 4 * torch.randn(20, 4, generator=generator)
+        found.append({"boxes": said, "scores": torch.rand(20, generator=generator), "labels": labels.roll(3)})
+        found[-1]["labels"][:12] = labels[:12]
+    expected = _scores(found, truth, num_classes=8)
+    assert 0.05 < expected.overall["map"] < 0.9
+    assert sum(map(math.isnan, expected.ap)) == 1
+    monkeypatch.setattr(box_scores, "_MOST_CELLS", 3 * 12)
+    parts = _scores(found, truth, num_classes=8)
+    assert parts.overall == pytest.approx(expected.overall, rel=0, abs=0, nan_ok=True)
+    assert parts.ap == pytest.approx(expected.ap, rel=0, abs=0, nan_ok=True)
+    assert parts.ap_50 == pytest.approx(expected.ap_50, rel=0, abs=0, nan_ok=True)
 
 
 def test_scores__count_no_crowd_and_no_picture_twice() -> None:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from resvision.batch import ClassificationBatch
 from resvision.callbacks import BatchAugmentation
 from resvision.tasks import ClassificationTask
+from resvision.tasks.classification_evaluation import ClassificationEvaluation
 from tests.tasks.test_segmentation import _trainer
 
 NAMES = ["cat", "dog", "emu"]
@@ -164,6 +165,19 @@ def test_classification__keeps_its_confusion_matrix() -> None:
         ["dog", 1, 1, 1],
         ["emu", 0, 0, 0],
     ]
+
+
+def test_classification__lists_the_cells_of_a_thousand_classes() -> None:
+    names = [f"c{number}" for number in range(1001)]
+    evaluation = ClassificationEvaluation(names)
+    logits = torch.zeros(3, 1001)
+    logits[torch.arange(3), torch.tensor([4, 4, 1000])] = 9.0
+    labels: Any = {"label": torch.tensor([4, 7, 7]), "index": torch.arange(3)}
+    evaluation.update(logits, labels, torch.tensor(0.0))
+    evaluation.scores(scaled=False)
+    header = ["true class", "said class", "pictures"]
+    assert evaluation.tables() == {"confusion": [header, ["c4", "c4", 1], ["c7", "c4", 1], ["c7", "c1000", 1]]}
+    assert evaluation.report().splitlines()[-2:] == ["  c7 taken for c4: 1", "  c7 taken for c1000: 1"]
 
 
 def test_classification__reports_the_worst_of_many_classes() -> None:

@@ -160,3 +160,12 @@ def test_confusion__counts_a_class_255_where_it_is_one() -> None:
     metric = ConfusionMatrix(300, ignore_index=-1)
     metric.update(torch.tensor([255, 299]), torch.tensor([255, 255]))
     assert metric.counts[255].nonzero().flatten().tolist() == [255, 299]
+
+
+def test_confusion__of_many_classes_is_counted_in_place() -> None:
+    metric = ConfusionMatrix(2000, ignore_index=-1)
+    place = metric.counts.data_ptr()
+    metric.update(torch.tensor([[3, 1999], [5, 7]]), torch.tensor([[3, 0], [-1, 7]]))
+    assert metric.counts.data_ptr() == place
+    assert metric.compute().nonzero().tolist() == [[0, 1999], [3, 3], [7, 7]]
+    assert metric.compute().sum() == 3

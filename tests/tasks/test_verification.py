@@ -1,5 +1,6 @@
 """Scores against torchmetrics' and by hand; training by Lightning on pictures whose brightness is their identity."""
 
+import itertools
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import binary_auroc
 
-from resvision.tasks import VerificationScores, VerificationTask
+from resvision.tasks import VerificationScores, VerificationTask, verification
 from tests.tasks.test_segmentation import _trainer
 
 NAMES = ["ann", "bob", "cem"]
@@ -121,3 +123,16 @@ def test_plateau__has_no_loss_to_watch() -> None:
     task = _task(scheduler=partial(ReduceLROnPlateau, mode="min"))
     with pytest.raises(ValueError, match=r"has no val/loss, .*give it mode: max, and it watches val/roc_auc"):
         task.configure_optimizers()
+
+
+@pytest.mark.parametrize("rows", [1, 3, 7, 100])
+def test_similarities__of_blocks_are_those_of_all_pairs(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "_ROWS", rows)
+    embeddings = F.normalize(torch.randn(13, 5), dim=1)
+    label = torch.randint(3, (13,))
+    same, different = verification._similarities(embeddings, label)
+    pairs = list(itertools.combinations(range(13), 2))
+    for found, alike in ((same, True), (different, False)):
+        expected = [float(embeddings[i] @ embeddings[j]) for i, j in pairs if (label[i] == label[j]).item() == alike]
+        assert found.sort().values.tolist() == pytest.approx(sorted(expected), abs=1e-6)
+    assert [len(one) for one in verification._similarities(torch.zeros(0, 5), torch.zeros(0))] == [0, 0]
