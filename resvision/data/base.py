@@ -168,7 +168,11 @@ class VisionDataModule(LightningDataModule, ABC):
         return min(pictures // self.batch_size, last)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return the shuffled and augmented batches of the training split."""
+        """Return the shuffled and augmented batches of the training split.
+
+        Without a `Trainer`, `loader.sampler.set_epoch(epoch)` begins each epoch, as with `DistributedSampler`: the order
+        and the augmentation depend on it.
+        """
         loader = self._loader("train")
         if self._resume is not None:
             epoch, batch = self._resume
