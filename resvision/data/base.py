@@ -170,8 +170,8 @@ class VisionDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the shuffled and augmented batches of the training split.
 
-        Without a `Trainer`, `loader.sampler.set_epoch(epoch)` begins each epoch, as with `DistributedSampler`: order and
-        augmentation depend on it.
+        Without a `Trainer` begin each epoch with `loader.sampler.set_epoch(epoch)`, as with `DistributedSampler`: order
+        and augmentation depend on it.
         """
         loader = self._loader("train")
         if self._resume is not None:
