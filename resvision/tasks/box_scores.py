@@ -233,11 +233,12 @@ def _pairs(overlaps: Tensor) -> tuple[Tensor, Tensor]:
     """Return rows and columns of pairs, of which the larger overlap goes first, each row and each column once."""
     rows, columns = (overlaps >= _LEAST_OVERLAP).nonzero(as_tuple=True)
     order = overlaps[rows, columns].argsort(descending=True, stable=True)
-    taken: dict[int, int] = {}
+    column_of: dict[int, int] = {}
+    row_of: dict[int, int] = {}
     for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-        if row not in taken and column not in taken.values():
-            taken[row] = column
-    return torch.tensor([*taken], dtype=torch.int64), torch.tensor([*taken.values()], dtype=torch.int64)
+        if row not in column_of and column not in row_of:
+            column_of[row], row_of[column] = column, row
+    return torch.tensor([*column_of], dtype=torch.int64), torch.tensor([*row_of], dtype=torch.int64)
 
 
 def _lie_in(boxes: Tensor, crowds: Tensor) -> Tensor:
