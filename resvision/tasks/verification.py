@@ -55,7 +55,7 @@ class VerificationScores(NamedTuple):
                 f"verification needs pairs of the same and of different ones, got {len(same)} and {len(different)}; "
                 "the split must have two classes or more, one of them with two pictures or more"
             )
-        same, different = (torch.from_numpy(np.sort(one.numpy())) for one in (same, different))
+        same, different = _sorted(same), _sorted(different)
         below = torch.searchsorted(different, same) + torch.searchsorted(different, same, right=True)
         roc_auc = below.double().mean().item() / (2 * len(different))
         if threshold is None:
@@ -207,3 +207,9 @@ def _similarities(embeddings: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         same.append(block[later & alike].cpu().float())
         different.append(block[later & ~alike].cpu().float())
     return torch.cat(same), torch.cat(different)
+
+
+def _sorted(values: Tensor) -> Tensor:
+    """Return values in their order, on the CPU; by NumPy, as torch would make an index for each of them too."""
+    precise = values.detach().cpu().to(torch.promote_types(values.dtype, torch.float32))
+    return torch.from_numpy(np.sort(precise.numpy()))
