@@ -150,7 +150,7 @@ class VisionTask(LightningModule, ABC):
             ValueError: They are others, or in another order.
         """
         theirs = getattr(data, "class_names", None)
-        if theirs is not None and tuple(map(str, theirs)) != self.class_names:
+        if isinstance(theirs, Sequence) and tuple(map(str, theirs)) != self.class_names:
             raise ValueError(
                 f"the data has the classes {', '.join(map(str, theirs))}, and this task {', '.join(self.class_names)}; "
                 "give the task those of the data, in their order"

@@ -11,6 +11,8 @@ __all__ = ["CalibrationError", "TemperatureSearch"]
 
 _BINS: Final = 15  # Guo et al. 2017, section 5
 _TEMPERATURES: Final = torch.logspace(-3, 3, 41, base=2)  # from 1/8 to 8, 11 % apart
+#: Logits that are held at once, over all temperatures.
+_MOST_LOGITS: Final = 2**24
 
 
 @final
@@ -81,9 +83,12 @@ class TemperatureSearch(Metric):
             logits: (N, K), floating.
             target: (N,), classes 0 to K - 1.
         """
-        scaled = logits.float() / self.temperatures[:, None, None]
-        losses = F.cross_entropy(scaled.flatten(0, 1), target.repeat(len(scaled)), reduction="none")
-        self.losses += losses.view(len(scaled), -1).sum(dim=1)
+        # All temperatures at once, of as many pictures as leaves their logits a few megabytes.
+        count = max(_MOST_LOGITS // (len(self.temperatures) * logits.shape[1]), 1)
+        for some, truth in zip(torch.split(logits.float(), count), torch.split(target, count), strict=True):
+            scaled = some / self.temperatures[:, None, None]
+            losses = F.cross_entropy(scaled.flatten(0, 1), truth.repeat(len(scaled)), reduction="none")
+            self.losses += losses.view(len(scaled), -1).sum(dim=1)
 
     def compute(self) -> Tensor:
         """Return the temperature for everything that was counted since the last reset, fp32."""

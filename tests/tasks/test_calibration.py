@@ -3,6 +3,7 @@ import torch
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassCalibrationError
 
+from resvision.tasks import calibration
 from resvision.tasks.calibration import CalibrationError, TemperatureSearch
 from tests.fake_gpu import FakeGPU
 
@@ -50,6 +51,16 @@ def test_temperature__is_that_of_a_fine_search() -> None:
     candidates = torch.linspace(0.5, 8, 3000)
     losses = torch.stack([F.cross_entropy(logits / t, label) for t in candidates])
     assert search.compute().item() == pytest.approx(candidates[losses.argmin()].item(), rel=0.01)
+
+
+@pytest.mark.parametrize("most", [1, 41 * 4 * 7, 41 * 4 * 30])
+def test_temperature__of_many_classes_is_searched_part_by_part(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, label = 3 * torch.randn(30, 4), torch.randint(4, (30,))
+    whole, parts = TemperatureSearch(), TemperatureSearch()
+    whole.update(logits, label)
+    monkeypatch.setattr(calibration, "_MOST_LOGITS", most)
+    parts.update(logits, label)
+    torch.testing.assert_close(parts.losses, whole.losses)
 
 
 def test_temperature__is_searched_without_waiting() -> None:

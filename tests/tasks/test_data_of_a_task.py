@@ -77,6 +77,12 @@ def test_task__names_the_labels_that_are_not_there(task: type[VisionTask], key: 
         getattr(_trainer(tmp_path, num_sanity_val_steps=0), verb)(model, *loaders)
 
 
+def test_task__takes_data_that_says_no_classes(tmp_path: Path) -> None:
+    data = _data()
+    data.class_names = len  # type: ignore[assignment]  # as a method of one's own data might be called
+    _trainer(tmp_path, fast_dev_run=True).fit(ClassificationTask(SHAPES, backbone="resnet10t"), datamodule=data)
+
+
 def test_task__wants_a_list_of_names() -> None:
     with pytest.raises(ValueError, match="class_names is a list of names, got 'abc'"):
         ClassificationTask("abc", backbone="resnet10t")  # type: ignore[arg-type]
