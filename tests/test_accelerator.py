@@ -94,7 +94,8 @@ def test_training_step__has_the_loss_of_the_cpu(kind: Kind, tmp_path: Path) -> N
     with torch.random.fork_rng(devices=[]):
         loss = task.training_loss(batch)
     with gpu.working():
-        torch.testing.assert_close(there.training_loss(gpu.take(batch)).cpu(), loss, rtol=0, atol=0)
+        # Older releases of torch take a GPU's operators apart in other ways, which differ by a rounding.
+        torch.testing.assert_close(there.training_loss(gpu.take(batch)).cpu(), loss, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
@@ -128,7 +129,18 @@ def test_predictor__says_what_it_says_on_the_cpu(kind: Kind, tmp_path: Path) -> 
     with gpu.working(), mock.patch("torch.cuda.is_bf16_supported", return_value=False), torch.no_grad():
         # Without its inference mode, which is closed to tensors made in Python.
         found = inspect.unwrap(Predictor.predict)(predictor, image)
-    np.testing.assert_equal(asdict(found), asdict(expected))
+    _assert_close(asdict(found), asdict(expected))
+
+
+def _assert_close(found: Any, expected: Any) -> None:
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            _assert_close(found[name], value)
+    elif isinstance(expected, np.ndarray):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    else:
+        assert found == expected
 
 
 @pytest.mark.parametrize("precision", [None, torch.bfloat16], ids=str)
