@@ -19,6 +19,7 @@ from resvision.data.sampler import SampleKey
 from resvision.data.seeding import fold
 from resvision.data.splits import Split
 from resvision.data.transforms import Augmentation, DetectionTransform
+from resvision.layers import check_choice
 
 __all__ = ["DetectionDataModule", "DetectionDataset", "DetectionSample", "DetectionSource"]
 
@@ -200,6 +201,7 @@ class DetectionDataModule(VisionDataModule, ABC):
         seed: int,
     ) -> None:
         super().__init__(folder.class_names, in_channels, batch_size=batch_size, num_workers=num_workers, seed=seed)
+        check_choice("in_channels", in_channels, (1, 3))
         if not 0 < val_fraction < 1:
             raise ValueError(f"val_fraction is {val_fraction}; it must lie between 0 and 1")
         if not 0 <= mosaic <= 1:

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from resvision._version import __version__
 from resvision.layers import InputNormalization, InputStatistics
+from resvision.tasks.agreement import check_batch, check_checkpoint, check_classes
 from resvision.tasks.builders import Builders
 from resvision.tasks.changed_settings import apply_changes, check_kinds, optimizer_settings, scheduler_settings
 from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning
@@ -150,11 +151,8 @@ class VisionTask(LightningModule, ABC):
             ValueError: They are others, or in another order.
         """
         theirs = getattr(data, "class_names", None)
-        if isinstance(theirs, Sequence) and tuple(map(str, theirs)) != self.class_names:
-            raise ValueError(
-                f"the data has the classes {', '.join(map(str, theirs))}, and this task {', '.join(self.class_names)}; "
-                "give the task those of the data, in their order"
-            )
+        if isinstance(theirs, Sequence):
+            check_classes(theirs, self.class_names)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a batch.
@@ -162,20 +160,13 @@ class VisionTask(LightningModule, ABC):
         Raises:
             ValueError: The batch has no labels that this task learns from.
         """
-        self._check_labels(batch)
+        check_batch(batch, type(self).__name__, self.labels)
         height, width = batch["image"].shape[-2:]
         self.image_size = (height, width)
         loss = self.training_loss(batch)
         self.note("loss", loss.detach())
         self._means.end_step()
         return loss
-
-    def _check_labels(self, batch: Mapping[str, Any]) -> None:
-        if self.labels is not None and self.labels not in batch:
-            raise ValueError(
-                f"{type(self).__name__} learns from batches with {self.labels!r}, and these have "
-                f"{', '.join(map(repr, batch))}; use other data, or another task"
-            )
 
     def note(self, name: str, value: Tensor) -> None:
         """Take a number of a training step, a scalar on the device, into the mean that is logged as `train/<name>`.
@@ -247,7 +238,7 @@ class VisionTask(LightningModule, ABC):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Count a batch."""
-        self._check_labels(batch)
+        check_batch(batch, type(self).__name__, self.labels)
         self.evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
@@ -260,7 +251,7 @@ class VisionTask(LightningModule, ABC):
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Count a batch."""
-        self._check_labels(batch)
+        check_batch(batch, type(self).__name__, self.labels)
         self.evaluate(batch)
 
     def on_test_epoch_end(self) -> None:
@@ -367,18 +358,12 @@ class VisionTask(LightningModule, ABC):
         said = checkpoint.get("resvision")
         if said is None:
             return
-        if said["task"] != type(self).__name__:
-            raise ValueError(f"the checkpoint is of a {said['task']}, and this is a {type(self).__name__}")
-        if said["class_names"] != list(self.class_names):
-            raise ValueError(
-                f"the checkpoint knows the classes {', '.join(said['class_names'])}, and this task "
-                f"{', '.join(self.class_names)}"
-            )
-        if "backbone" in said and said["backbone"] != self.hparams.get("backbone"):
-            raise ValueError(
-                f"the checkpoint has the backbone {said['backbone']}, and this task {self.hparams.get('backbone')}; "
-                "leave out model.backbone, or begin a new run"
-            )
+        check_checkpoint(
+            said,
+            task=type(self).__name__,
+            class_names=self.class_names,
+            backbone=self.hparams.get("backbone"),
+        )
         if said["image_size"] is not None:
             height, width = said["image_size"]
             self.image_size = (height, width)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from resvision.batch import LabelKind, MultiTaskBatch
 from resvision.losses import FixedWeights, TaskWeighting, UncertaintyWeights
 from resvision.models import Branch, ClassificationBranch, Detection, DetectionBranch, MultiHead, SegmentationBranch
+from resvision.tasks.agreement import check_classes
 from resvision.tasks.base import VisionTask
 from resvision.tasks.classification_evaluation import ClassificationEvaluation
 from resvision.tasks.detection_evaluation import DetectionEvaluation
@@ -145,11 +146,8 @@ class MultiTask(VisionTask):
             ValueError: They are others, or in another order.
         """
         theirs = getattr(data, "class_names_by_kind", None)
-        if theirs is not None and {kind: tuple(names) for kind, names in theirs.items()} != self.class_names_by_kind:
-            raise ValueError(
-                f"the data has the classes {_listed(theirs)}, and this task {_listed(self.class_names_by_kind)}; "
-                "give the task those of the data, in their order"
-            )
+        if theirs is not None:
+            check_classes(_listed(theirs), _listed(self.class_names_by_kind), between="; ")
 
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> MultiTaskAnswers:
         """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to what is said of them.
@@ -258,7 +256,8 @@ class MultiTask(VisionTask):
         super().on_load_checkpoint(checkpoint)
         said, known = checkpoint.get("resvision"), self.description()["class_names_by_kind"]
         if said is not None and (saved := said["class_names_by_kind"]) != known:
-            raise ValueError(f"the checkpoint knows the classes {_listed(saved)}, and this task {_listed(known)}")
+            theirs, ours = "; ".join(_listed(saved)), "; ".join(_listed(known))
+            raise ValueError(f"the checkpoint knows the classes {theirs}, and this task {ours}")
 
 
 def _check_names(class_names: Mapping[LabelKind, list[str]]) -> None:
@@ -290,5 +289,5 @@ def _weighting(
     return FixedWeights({kind: given.get(kind, 1.0) for kind in kinds})
 
 
-def _listed(class_names: Mapping[LabelKind, Sequence[str]]) -> str:
-    return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in class_names.items())
+def _listed(class_names: Mapping[LabelKind, Sequence[str]]) -> list[str]:
+    return [f"{kind}: {', '.join(names)}" for kind, names in sorted(class_names.items())]

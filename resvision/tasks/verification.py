@@ -204,8 +204,8 @@ def _similarities(embeddings: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         block = embeddings[start : start + _ROWS] @ embeddings[start:].T
         alike = label[start : start + _ROWS, None] == label[start:]
         later = torch.ones_like(alike).triu(1)
-        same.append(block[later & alike].cpu().float())
-        different.append(block[later & ~alike].cpu().float())
+        same.append(block[later & alike].cpu())
+        different.append(block[later & ~alike].cpu())
     return torch.cat(same), torch.cat(different)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from resvision.callbacks import BatchAugmentation, ExactResume
 from resvision.data import Shapes
 from resvision.tasks import ClassificationTask, VerificationTask
-from tests.tasks.test_segmentation import _trainer
+from tests.tasks.trainers import quiet_trainer
 
 NAMES = ["a", "b", "c"]
 
@@ -123,7 +123,7 @@ def test_run__that_stops_goes_on_with_the_same_batches(tmp_path: Path) -> None:
         task = ClassificationTask(list(data.class_names), backbone="resnet10t")
         seen, save = Seen(), ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
         callbacks = [BatchAugmentation(mixup=0.2, cutmix=1.0, random_erasing=0.5), seen, save, ExactResume(5)]
-        trainer = _trainer(folder, callbacks=callbacks, max_epochs=2, enable_checkpointing=True)
+        trainer = quiet_trainer(folder, callbacks=callbacks, max_epochs=2, enable_checkpointing=True)
         trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
         return seen.images
 

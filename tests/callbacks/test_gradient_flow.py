@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from resvision.callbacks import GradientFlow
 from tests.callbacks.small_runs import Rows
-from tests.tasks.test_segmentation import _trainer
+from tests.tasks.trainers import quiet_trainer
 
 RATE, MOMENTUM, CLIP, BATCHES = 0.1, 0.9, 0.05, 7
 LAYERS = ["0", "3"]
@@ -75,7 +75,9 @@ def _by_hand(every: int, steps: int) -> list[tuple[int, str, float, float, float
 
 def _fit(folder: Path, *, every: int, steps: int, resume: Path | None = None, **settings: Any) -> Trainer:
     flow = GradientFlow(every)
-    trainer = _trainer(folder, callbacks=[flow], max_epochs=-1, max_steps=steps, gradient_clip_val=CLIP, **settings)
+    trainer = quiet_trainer(
+        folder, callbacks=[flow], max_epochs=-1, max_steps=steps, gradient_clip_val=CLIP, **settings
+    )
     pictures: Any = list(_pictures())
     trainer.fit(Small(), DataLoader(pictures), ckpt_path=resume)
     return trainer
@@ -120,7 +122,9 @@ def test_flow__tells_layers_apart_that_have_a_name_in_common(tmp_path: Path) -> 
             return loss
 
     pictures: Any = list(_pictures())
-    _trainer(tmp_path, callbacks=[GradientFlow(1)], max_epochs=-1, max_steps=1).fit(TwoHeads(), DataLoader(pictures))
+    quiet_trainer(tmp_path, callbacks=[GradientFlow(1)], max_epochs=-1, max_steps=1).fit(
+        TwoHeads(), DataLoader(pictures)
+    )
     assert [row[1] for row in _table(tmp_path)] == ["model.0", "model.3", "model.fc", "fc"]
 
 
@@ -168,7 +172,7 @@ def test_flow__leaves_out_what_is_frozen(tmp_path: Path) -> None:
     module = Small()
     module.get_submodule("model.0").requires_grad_(False)
     pictures: Any = list(_pictures())
-    _trainer(tmp_path, callbacks=[GradientFlow()], max_steps=1).fit(module, DataLoader(pictures))
+    quiet_trainer(tmp_path, callbacks=[GradientFlow()], max_steps=1).fit(module, DataLoader(pictures))
     assert [row[1] for row in _table(tmp_path)] == ["3"]
 
 

@@ -15,7 +15,7 @@ from resvision.backbones import create_backbone
 from resvision.callbacks import LearningRateRange
 from resvision.tasks import ClassificationTask
 from tests.tasks.test_classification import NAMES, _loader
-from tests.tasks.test_segmentation import _trainer
+from tests.tasks.trainers import quiet_trainer
 
 
 class Bowl(LightningModule):
@@ -33,7 +33,9 @@ class Bowl(LightningModule):
 
 
 def _run(module: LightningModule, test: LearningRateRange, folder: Path, loader: Any) -> None:
-    _trainer(folder, max_epochs=-1, max_steps=test.steps, callbacks=[test], limit_val_batches=0).fit(module, loader)
+    quiet_trainer(folder, max_epochs=-1, max_steps=test.steps, callbacks=[test], limit_val_batches=0).fit(
+        module, loader
+    )
 
 
 def test_range__rises_finds_the_fall_and_stops_where_the_loss_runs_away(tmp_path: Path) -> None:
@@ -54,7 +56,7 @@ def test_range__keeps_the_ratios_of_fine_tuning(tmp_path: Path) -> None:
         NAMES, backbone="toy", weights=str(weights), finetune=finetune, optimizer=partial(SGD, lr=0.5), scheduler=None
     )
     test = LearningRateRange(steps=10, highest=0.01)
-    trainer = _trainer(tmp_path, max_epochs=-1, max_steps=10, callbacks=[test], limit_val_batches=0)
+    trainer = quiet_trainer(tmp_path, max_epochs=-1, max_steps=10, callbacks=[test], limit_val_batches=0)
     trainer.fit(task, _loader(12, 3), _loader())
     rates = {group["name"]: group["lr"] for group in trainer.optimizers[0].param_groups}
     assert rates["head"] == pytest.approx(0.01)
@@ -91,7 +93,7 @@ class Line(LightningModule):
 
 def test_range__counts_steps_where_gradients_are_accumulated(tmp_path: Path) -> None:
     test, line = LearningRateRange(steps=10, lowest=1e-3, highest=1.0), Line()
-    trainer = _trainer(
+    trainer = quiet_trainer(
         tmp_path, max_epochs=-1, max_steps=10, callbacks=[test], limit_val_batches=0, accumulate_grad_batches=3
     )
     trainer.fit(line, DataLoader([0] * 60))  # type: ignore[arg-type]

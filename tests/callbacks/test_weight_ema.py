@@ -15,7 +15,7 @@ from resvision.callbacks import WeightEMA
 from resvision.data import Shapes
 from resvision.tasks import ClassificationTask
 from tests.tasks.test_classification import NAMES, _loader
-from tests.tasks.test_segmentation import _trainer
+from tests.tasks.trainers import quiet_trainer
 
 
 class Weights(Callback):
@@ -51,7 +51,7 @@ def _fit(folder: Path, *, resume: Path | None = None, decay: float = 0.4, **sett
     save = ModelCheckpoint(folder / "saved", "{step}", every_n_train_steps=1, save_top_k=-1)
     best = ModelCheckpoint(folder / "saved", "best", monitor="val/accuracy", mode="max")
     callbacks = [WeightEMA(decay), weights, save, best]
-    trainer = _trainer(folder, callbacks=callbacks, enable_checkpointing=True, **({"max_epochs": 2} | settings))
+    trainer = quiet_trainer(folder, callbacks=callbacks, enable_checkpointing=True, **({"max_epochs": 2} | settings))
     trainer.fit(task, _loader(12, 3), _loader(12, 3), ckpt_path=resume, weights_only=True)
     return weights, trainer
 
@@ -82,7 +82,7 @@ def test_best_checkpoint__scores_what_was_logged(tmp_path: Path) -> None:
     assert isinstance(best, ModelCheckpoint)
     assert best.best_model_score is not None
     task = ClassificationTask.load_from_checkpoint(best.best_model_path)
-    (scores,) = _trainer(tmp_path).validate(task, _loader(12, 3), verbose=False)
+    (scores,) = quiet_trainer(tmp_path).validate(task, _loader(12, 3), verbose=False)
     assert scores["val/accuracy"] == pytest.approx(best.best_model_score.item())
     temperature = torch.load(best.best_model_path, weights_only=True)["state_dict"]["temperature"]
     assert temperature.item() != 1.0  # found for the average, and kept with it
@@ -115,7 +115,7 @@ def test_average__of_accumulated_gradients_counts_steps(tmp_path: Path) -> None:
 def test_average__is_not_there_outside_of_training(tmp_path: Path) -> None:
     task = ClassificationTask(NAMES, backbone="toy")
     before = _head(task.state_dict())
-    _trainer(tmp_path, callbacks=[WeightEMA()]).validate(task, _loader(), verbose=False)
+    quiet_trainer(tmp_path, callbacks=[WeightEMA()]).validate(task, _loader(), verbose=False)
     assert torch.equal(_head(task.state_dict()), before)
 
 
@@ -129,7 +129,7 @@ def test_ema__keeps_the_average_under_every_name_of_a_part(tmp_path: Path) -> No
     data.setup("fit")
     task = ClassificationTask(list(data.class_names), backbone="toy")
     task.encoder = task.model.backbone
-    trainer = _trainer(tmp_path, callbacks=[WeightEMA(0.9)])
+    trainer = quiet_trainer(tmp_path, callbacks=[WeightEMA(0.9)])
     trainer.fit(task, datamodule=data)
     trainer.save_checkpoint(tmp_path / "end.ckpt")
     content = torch.load(tmp_path / "end.ckpt", weights_only=True)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import StepLR
 
@@ -27,6 +26,7 @@ from resvision.tasks import (
 from resvision.tasks.builders import Builders
 from resvision.tasks.finetuning import FineTuning
 from tests.models.toy import ToyBackbone
+from tests.tasks.trainers import quiet_trainer
 
 NAMES = ["a", "b", "c"]
 
@@ -60,15 +60,7 @@ def test_pickled_task__keeps_what_it_was_given() -> None:
 def test_pickled_task__trains(tmp_path: Path) -> None:
     data = Shapes(32, train_size=4, val_size=2, batch_size=2, num_workers=0)
     task = pickle.loads(pickle.dumps(SegmentationTask(list(data.class_names), backbone="resnet10t")))
-    trainer = Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
+    trainer = quiet_trainer(tmp_path)
     trainer.fit(task, datamodule=data)
     assert trainer.optimizers[0].param_groups[0]["lr"] < 1e-3  # along the schedule
 

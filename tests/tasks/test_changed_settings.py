@@ -13,13 +13,13 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, MultiStepLR, OneCy
 from resvision.tasks import ClassificationTask
 from resvision.tasks.schedules import WarmupCosine
 from tests.tasks.test_classification import NAMES, _loader
-from tests.tasks.test_segmentation import _trainer
+from tests.tasks.trainers import quiet_trainer
 
 
 def _fit(folder: Path, epochs: int, scheduler: Any, resume: Path | None = None, **settings: Any) -> Trainer:
     optimizer = partial(SGD, **({"lr": 0.1, "momentum": 0.9} | settings))
     task = ClassificationTask(NAMES, backbone="toy", optimizer=optimizer, scheduler=scheduler)
-    trainer = _trainer(folder, max_epochs=epochs)
+    trainer = quiet_trainer(folder, max_epochs=epochs)
     trainer.fit(task, _loader(12, 3), _loader(12, 3), ckpt_path=resume, weights_only=True)
     return trainer
 

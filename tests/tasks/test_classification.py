@@ -15,7 +15,7 @@ from resvision.batch import ClassificationBatch
 from resvision.callbacks import BatchAugmentation
 from resvision.tasks import ClassificationTask
 from resvision.tasks.classification_evaluation import ClassificationEvaluation
-from tests.tasks.test_segmentation import _trainer
+from tests.tasks.trainers import quiet_trainer
 
 NAMES = ["cat", "dog", "emu"]
 
@@ -50,7 +50,7 @@ def _says(task: ClassificationTask, logits: Tensor) -> ClassificationTask:
 
 
 def test_classification__learns_what_can_be_learnt(tmp_path: Path) -> None:
-    task, trainer = _task(optimizer=partial(AdamW, lr=0.01)), _trainer(tmp_path, max_epochs=15)
+    task, trainer = _task(optimizer=partial(AdamW, lr=0.01)), quiet_trainer(tmp_path, max_epochs=15)
     trainer.fit(task, _loader(12, 3), _loader(12, 3))
     assert trainer.callback_metrics["val/accuracy"].item() == 1.0
     assert task.image_size == (8, 8)
@@ -58,7 +58,7 @@ def test_classification__learns_what_can_be_learnt(tmp_path: Path) -> None:
 
 def test_classification__logs_the_accuracy_in_training(tmp_path: Path) -> None:
     said = torch.eye(3)[[0, 1, 1, 1]].requires_grad_()
-    task, trainer = _says(_task(), said), _trainer(tmp_path, log_every_n_steps=2, limit_val_batches=0)
+    task, trainer = _says(_task(), said), quiet_trainer(tmp_path, log_every_n_steps=2, limit_val_batches=0)
     trainer.fit(task, _loader(), _loader())
     # Of 4 pictures in turn of class 0 and 1 the third is wrong; in the second batch are 2, both right.
     assert trainer.callback_metrics["train/accuracy"].item() == pytest.approx((3 / 4 + 1) / 2)
@@ -66,7 +66,7 @@ def test_classification__logs_the_accuracy_in_training(tmp_path: Path) -> None:
 
 
 def test_classification__logs_no_accuracy_of_mixed_pictures(tmp_path: Path) -> None:
-    task, trainer = _task(), _trainer(tmp_path, limit_val_batches=0, callbacks=[BatchAugmentation(mixup=0.2)])
+    task, trainer = _task(), quiet_trainer(tmp_path, limit_val_batches=0, callbacks=[BatchAugmentation(mixup=0.2)])
     trainer.fit(task, _loader(), _loader())
     assert "train/loss" in trainer.callback_metrics
     assert "train/accuracy" not in trainer.callback_metrics
@@ -74,7 +74,7 @@ def test_classification__logs_no_accuracy_of_mixed_pictures(tmp_path: Path) -> N
 
 def test_classification__scores_equal_a_hand_computation_over_the_split(tmp_path: Path) -> None:
     task = _task().eval()
-    (logged,) = _trainer(tmp_path).validate(task, _loader(), verbose=False)
+    (logged,) = quiet_trainer(tmp_path).validate(task, _loader(), verbose=False)
     pictures = _batch()
     with torch.no_grad():
         logits = task(pictures["image"])
@@ -99,7 +99,7 @@ def test_classification__scores_equal_a_hand_computation_over_the_split(tmp_path
 
 
 def test_classification__tests_as_it_validates_and_begins_anew_each_time(tmp_path: Path) -> None:
-    task, trainer = _task(), _trainer(tmp_path)
+    task, trainer = _task(), quiet_trainer(tmp_path)
     (val,) = trainer.validate(task, _loader(), verbose=False)
     trainer.validate(task, _loader(9, 3), verbose=False)
     (test,) = trainer.test(task, _loader(), verbose=False)
@@ -194,7 +194,7 @@ def test_classification__reports_the_worst_of_many_classes() -> None:
 
 
 def _saved(task: ClassificationTask, folder: Path) -> Path:
-    trainer = _trainer(folder)
+    trainer = quiet_trainer(folder)
     trainer.fit(task, _loader(), _loader())
     path = folder / "task.ckpt"
     trainer.save_checkpoint(path)
@@ -271,7 +271,7 @@ def test_classification__has_no_auxiliary_classifiers_without_their_features() -
 
 
 def test_classification__finds_the_temperature_while_training_and_reports_both_errors(tmp_path: Path) -> None:
-    task, trainer = _task(optimizer=partial(AdamW, lr=0.01)), _trainer(tmp_path, max_epochs=20)
+    task, trainer = _task(optimizer=partial(AdamW, lr=0.01)), quiet_trainer(tmp_path, max_epochs=20)
     truth = _batch(count=30, classes=3)
     label = (truth["label"] + (torch.arange(30) % 5 == 0)) % 3
     batch = {"image": truth["image"], "label": label, "index": truth["index"]}
@@ -289,14 +289,14 @@ def test_classification__finds_the_temperature_while_training_and_reports_both_e
     again = ClassificationTask.load_from_checkpoint(path).eval()
     assert again.temperature.item() == temperature
     assert torch.equal(again.probabilities(batch["image"]), (logits / temperature).softmax(1))
-    (scores,) = _trainer(tmp_path).validate(again, noisy, verbose=False)
+    (scores,) = quiet_trainer(tmp_path).validate(again, noisy, verbose=False)
     assert scores["val/calibration_error_scaled"] < scores["val/calibration_error"]
 
 
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "focal"])
 def test_classification__learns_by_other_losses(tmp_path: Path, loss: str) -> None:
     task = _task(optimizer=partial(AdamW, lr=0.01), loss=loss)
-    trainer = _trainer(tmp_path, max_epochs=15)
+    trainer = quiet_trainer(tmp_path, max_epochs=15)
     trainer.fit(task, _loader(12, 3), _loader(12, 3))
     assert trainer.callback_metrics["val/accuracy"].item() == 1.0
 

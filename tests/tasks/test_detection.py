@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from torch.optim import AdamW
 from torchmetrics.detection import MeanAveragePrecision
 from torchvision.ops import box_iou
@@ -16,6 +15,7 @@ from torchvision.ops import box_iou
 from resvision.data import Shapes
 from resvision.models import Detector, TorchvisionDetector
 from resvision.tasks import DetectionTask, WarmupCosine
+from tests.tasks.trainers import quiet_trainer
 
 NAMES = ["circle", "square", "triangle", "star"]
 
@@ -30,23 +30,9 @@ def _data(**arguments: Any) -> Shapes:
     return Shapes(64, task="detection", augmentation="none", **(defaults | arguments))
 
 
-def _trainer(folder: Path, **arguments: Any) -> Trainer:
-    defaults: dict[str, Any] = {
-        "max_epochs": 1,
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "log_every_n_steps": 1,
-        "default_root_dir": folder,
-    }
-    return Trainer(**(defaults | arguments))
-
-
 def test_detection__scores_equal_those_of_its_own_detections(tmp_path: Path) -> None:
     task, data = _task().eval(), _data()
-    (logged,) = _trainer(tmp_path).validate(task, data, verbose=False)
+    (logged,) = quiet_trainer(tmp_path).validate(task, data, verbose=False)
     metric = MeanAveragePrecision(
         backend="faster_coco_eval",
         class_metrics=True,
@@ -75,7 +61,7 @@ def test_detection__scores_equal_those_of_its_own_detections(tmp_path: Path) -> 
 def test_detection__learns_what_can_be_learnt(tmp_path: Path, quality: Any) -> None:
     task = _task(quality=quality, optimizer=partial(AdamW, lr=5e-3))
     data = _data(train_size=2, batch_size=2)
-    _trainer(tmp_path, max_epochs=60, limit_val_batches=0).fit(task, datamodule=data)
+    quiet_trainer(tmp_path, max_epochs=60, limit_val_batches=0).fit(task, datamodule=data)
     task.eval()
     (batch,) = data.train_dataloader()
     hits, objects = 0, 0
@@ -88,7 +74,7 @@ def test_detection__learns_what_can_be_learnt(tmp_path: Path, quality: Any) -> N
 
 
 def test_detection__checkpoint_comes_back_with_the_size_to_resize_to(tmp_path: Path) -> None:
-    task, trainer = _task(input_size=64), _trainer(tmp_path)
+    task, trainer = _task(input_size=64), quiet_trainer(tmp_path)
     trainer.fit(task, _data())
     trainer.save_checkpoint(tmp_path / "task.ckpt")
     said = torch.load(tmp_path / "task.ckpt", weights_only=True)["resvision"]
@@ -106,7 +92,7 @@ def test_detection__trains_and_scores_torchvisions(tmp_path: Path, kind: Any) ->
     torch.save(DetectionTask(NAMES, backbone="resnet10t").model.backbone.state_dict(), weights)
     task = DetectionTask(NAMES, model=kind, backbone="resnet10t", weights=str(weights), finetune="full")
     assert isinstance(task.model, TorchvisionDetector)
-    trainer = _trainer(tmp_path)
+    trainer = quiet_trainer(tmp_path)
     trainer.fit(task, datamodule=_data(train_size=2, val_size=2, batch_size=2))
     assert 0 <= trainer.callback_metrics["val/map"].item() <= 1
     assert "val/loss" not in trainer.callback_metrics
@@ -139,7 +125,7 @@ def test_detection__fine_tunes_part_by_part(tmp_path: Path) -> None:
     task = DetectionTask(NAMES, backbone="resnet10t", channels=32, weights=str(weights), finetune="head")
     assert isinstance(task.model, Detector)
     before = {name: value.clone() for name, value in task.model.named_parameters()}
-    trainer = _trainer(tmp_path, max_steps=2, limit_val_batches=0)
+    trainer = quiet_trainer(tmp_path, max_steps=2, limit_val_batches=0)
     trainer.fit(task, datamodule=_data())
     moved = {
         name.split(".")[0] for name, value in task.model.named_parameters() if not torch.equal(value, before[name])
@@ -153,7 +139,7 @@ def test_detection__fine_tunes_part_by_part(tmp_path: Path) -> None:
 def test_detection__reports_a_table(tmp_path: Path) -> None:
     task = _task()
     assert task.report() == "nothing was evaluated yet"
-    _trainer(tmp_path).validate(task, _data(), verbose=False)
+    quiet_trainer(tmp_path).validate(task, _data(), verbose=False)
     header, *rows = task.report().splitlines()
     assert header.split() == ["class", "AP", "AP50", "AP75", "objects", "found"]
     assert [row.split()[0] for row in rows[:5]] == [*NAMES, "mean"]

@@ -19,7 +19,7 @@ from resvision.models import Classifier, ResUNet
 from resvision.tasks import PRESETS, ClassificationTask, FineTuning, SegmentationTask
 from resvision.tasks.finetuning import FineTune, FineTuner
 from tests.tasks.test_classification import NAMES, _loader
-from tests.tasks.test_segmentation import _trainer
+from tests.tasks.trainers import quiet_trainer
 
 STAGES = ["stem", "stage1"]  # of the toy, whose pictures are 8x8
 
@@ -57,7 +57,7 @@ class Watch(Callback):
 
 def _fit(task: ClassificationTask, folder: Path, epochs: int = 3, **arguments: Any) -> Watch:
     watch = Watch()
-    _trainer(folder, max_epochs=epochs, callbacks=[watch], **arguments).fit(task, _loader(), _loader())
+    quiet_trainer(folder, max_epochs=epochs, callbacks=[watch], **arguments).fit(task, _loader(), _loader())
     return watch
 
 
@@ -94,7 +94,7 @@ def test_batch_norm__policy(weights: str, tmp_path: Path, policy: Any, estimatin
 def test_groups__hold_every_parameter_once_from_the_first_step(weights: str, tmp_path: Path) -> None:
     settings: FineTune = {"preset": "gradual", "backbone_lr": 0.1, "stage_lr_decay": 0.5}
     task = _task(weights, settings, optimizer=partial(SGD, lr=0.4, weight_decay=0.01), scheduler=None)
-    trainer = _trainer(tmp_path, max_epochs=1)
+    trainer = quiet_trainer(tmp_path, max_epochs=1)
     trainer.fit(task, _loader(), _loader())
     groups = trainer.optimizers[0].param_groups
     assert [group["name"] for group in groups] == [
@@ -142,7 +142,7 @@ def test_finetuning__goes_on_as_if_it_had_not_stopped(weights: str, tmp_path: Pa
         torch.manual_seed(0 if resume is None else 99)
         task = _task(weights, preset, optimizer=partial(AdamW, lr=0.01))
         save = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
-        trainer = _trainer(folder, max_epochs=4, callbacks=[save], enable_checkpointing=True)
+        trainer = quiet_trainer(folder, max_epochs=4, callbacks=[save], enable_checkpointing=True)
         trainer.fit(task, _loader(batch_size=3), _loader(), ckpt_path=resume, weights_only=True)
         trainer.save_checkpoint(folder / "end.ckpt")
         end: dict[str, Any] = torch.load(folder / "end.ckpt", weights_only=True)
@@ -161,23 +161,25 @@ def test_finetuning__goes_on_as_if_it_had_not_stopped(weights: str, tmp_path: Pa
 
 def test_weights__must_be_given_to_fine_tune(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"weights is null: give .* `resvision backbones show toy` lists"):
-        _trainer(tmp_path).fit(_task(None, "full"), _loader(), _loader())
+        quiet_trainer(tmp_path).fit(_task(None, "full"), _loader(), _loader())
 
 
 def test_weights__are_in_the_checkpoint_afterwards(weights: str, tmp_path: Path) -> None:
-    trainer = _trainer(tmp_path)
+    trainer = quiet_trainer(tmp_path)
     trainer.fit(_task(weights, {"preset": "full", "backbone_lr": 0.5}), _loader(), _loader())
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     again = ClassificationTask.load_from_checkpoint(tmp_path / "a.ckpt")
     assert again.hparams["finetune"] == {"preset": "full", "backbone_lr": 0.5}
     assert again.hparams["weights"] is None
-    _trainer(tmp_path, max_epochs=2).fit(again, _loader(), _loader(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
-    _trainer(tmp_path).validate(again, _loader(), verbose=False)
+    quiet_trainer(tmp_path, max_epochs=2).fit(
+        again, _loader(), _loader(), ckpt_path=tmp_path / "a.ckpt", weights_only=True
+    )
+    quiet_trainer(tmp_path).validate(again, _loader(), verbose=False)
 
 
 def test_table__says_what_trains(weights: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = _task(weights, {"preset": "gradual", "stage_lr_decay": 0.5, "batch_norm": "follow"})
-    _trainer(tmp_path, callbacks=[FineTuningTable()]).fit(task, _loader(), _loader())
+    quiet_trainer(tmp_path, callbacks=[FineTuningTable()]).fit(task, _loader(), _loader())
     header, stem, stage1, head, total = capsys.readouterr().out.splitlines()[-5:]
     assert " ".join(header.split()) == "stage parameters trains learning rate batch norm"
     # 3x3 convolutions of 3 to 8 and 8 to 16 channels with their norms, and a layer of 16 to 3.
@@ -212,7 +214,7 @@ def test_table__says_what_trains(weights: str, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_table__is_not_there_without_fine_tuning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _trainer(tmp_path, callbacks=[FineTuningTable()]).fit(_task(None, None), _loader(), _loader())
+    quiet_trainer(tmp_path, callbacks=[FineTuningTable()]).fit(_task(None, None), _loader(), _loader())
     assert "trains" not in capsys.readouterr().out
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from resvision.batch import MultiLabelBatch
 from resvision.tasks import MultiLabelTask
-from tests.tasks.test_segmentation import _trainer
+from tests.tasks.trainers import quiet_trainer
 
 NAMES = ["red", "green", "blue", "black"]
 
@@ -45,7 +45,7 @@ def _batch(label: Tensor) -> MultiLabelBatch:
 
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "focal"])
 def test_multi_label__learns_what_can_be_learnt(tmp_path: Path, loss: Any) -> None:
-    task, trainer = _task(optimizer=partial(AdamW, lr=0.02), loss=loss), _trainer(tmp_path, max_epochs=40)
+    task, trainer = _task(optimizer=partial(AdamW, lr=0.02), loss=loss), quiet_trainer(tmp_path, max_epochs=40)
     trainer.fit(task, _loader(24, 8), _loader(24, 8))
     assert trainer.callback_metrics["val/map"].item() > 0.99
     assert trainer.callback_metrics["val/f1"].item() > 0.9
@@ -74,7 +74,7 @@ def test_multi_label__scores_equal_a_hand_computation() -> None:
 def test_multi_label__reports_a_table(tmp_path: Path) -> None:
     task = _task()
     assert task.report() == "nothing was evaluated yet"
-    _trainer(tmp_path).test(task, _loader(), verbose=False)
+    quiet_trainer(tmp_path).test(task, _loader(), verbose=False)
     header, *rows, mean = task.report().splitlines()
     assert header.split() == ["class", "AP", "precision", "recall", "F1", "pictures"]
     assert [row.split()[0] for row in rows] == NAMES
@@ -84,7 +84,7 @@ def test_multi_label__reports_a_table(tmp_path: Path) -> None:
 
 
 def test_multi_label__comes_back_from_its_checkpoint_alone(tmp_path: Path) -> None:
-    trainer, task = _trainer(tmp_path), _task(label_smoothing=0.1, class_weights=[1.0, 2.0, 1.0, 1.0])
+    trainer, task = quiet_trainer(tmp_path), _task(label_smoothing=0.1, class_weights=[1.0, 2.0, 1.0, 1.0])
     trainer.fit(task, _loader(), _loader())
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     again = MultiLabelTask.load_from_checkpoint(tmp_path / "a.ckpt").eval()

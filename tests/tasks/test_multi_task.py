@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from torch.optim import AdamW
 
 from resvision.batch import ClassificationBatch, DetectionBatch, LabelKind, MultiTaskBatch, SegmentationBatch
 from resvision.data import Shapes
 from resvision.tasks import ClassificationTask, DetectionTask, MultiTask, SegmentationTask, VisionTask
+from tests.tasks.trainers import quiet_trainer
 
 KINDS: tuple[LabelKind, ...] = ("classification", "segmentation", "detection")
 
@@ -61,20 +61,6 @@ def _batch_of(batch: MultiTaskBatch, kind: LabelKind) -> Any:
     return DetectionBatch(image=image, **batch["labels"]["detection"])
 
 
-def _trainer(folder: Path, **arguments: Any) -> Trainer:
-    defaults: dict[str, Any] = {
-        "max_epochs": 1,
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "log_every_n_steps": 1,
-        "default_root_dir": folder,
-    }
-    return Trainer(**(defaults | arguments))
-
-
 def test_multi_task__loss_is_the_weighted_sum_of_those_of_the_single_tasks() -> None:
     weights = {"segmentation": 2.0, "detection": 0.5}
     task = _task(task_weights=weights)
@@ -100,7 +86,7 @@ def test_multi_task__counts_what_pictures_have() -> None:
 
 def test_multi_task__scores_equal_those_of_the_single_tasks(tmp_path: Path) -> None:
     task, data = _task().eval(), _data()
-    (logged,) = _trainer(tmp_path).validate(task, data, verbose=False)
+    (logged,) = quiet_trainer(tmp_path).validate(task, data, verbose=False)
     main = []
     for kind, name in zip(KINDS, ("accuracy", "miou", "map"), strict=True):
         single = _single(task, kind).eval()
@@ -122,18 +108,18 @@ def test_multi_task__learns_all_kinds_with_learned_weights(tmp_path: Path) -> No
     task = _task(task_weights="uncertainty", optimizer=partial(AdamW, lr=5e-3))
     (batch,) = data.train_dataloader()
     before = copy.deepcopy(task).model.losses(task.model(batch["image"], batch["rows"]), batch["labels"])
-    _trainer(tmp_path, max_epochs=40, limit_val_batches=0).fit(task, datamodule=data)
+    quiet_trainer(tmp_path, max_epochs=40, limit_val_batches=0).fit(task, datamodule=data)
     after = task.model.losses(task.model(batch["image"], batch["rows"]), batch["labels"])
     assert set(after) == set(KINDS)
     assert all(after[kind] < 0.6 * before[kind] for kind in KINDS)
-    (scores,) = _trainer(tmp_path).validate(task, data, verbose=False)
+    (scores,) = quiet_trainer(tmp_path).validate(task, data, verbose=False)
     weights = {kind: scores[f"val/{kind}/weight"] for kind in KINDS}
     assert weights == pytest.approx(task.model.weighting.weights())
     assert all(abs(weight - 1) > 0.01 for weight in weights.values())
 
 
 def test_multi_task__checkpoint_comes_back_and_knows_its_classes(tmp_path: Path) -> None:
-    task, trainer = _task(task_weights="uncertainty", input_size=32), _trainer(tmp_path)
+    task, trainer = _task(task_weights="uncertainty", input_size=32), quiet_trainer(tmp_path)
     trainer.fit(task, _data(missing_labels=0.5))
     trainer.save_checkpoint(tmp_path / "task.ckpt")
     said = torch.load(tmp_path / "task.ckpt", weights_only=True)["resvision"]
@@ -154,7 +140,7 @@ def test_multi_task__fine_tunes_the_weights_of_the_losses_too(tmp_path: Path) ->
     torch.save(_task().model.backbone.state_dict(), weights)
     task = _task(task_weights="uncertainty", weights=str(weights), finetune="head")
     before = {name: value.clone() for name, value in task.model.named_parameters()}
-    _trainer(tmp_path, max_steps=2, limit_val_batches=0).fit(task, datamodule=_data())
+    quiet_trainer(tmp_path, max_steps=2, limit_val_batches=0).fit(task, datamodule=_data())
     moved = {name.split(".")[0] for name, now in task.model.named_parameters() if not torch.equal(now, before[name])}
     assert moved == {"branches", "weighting"}
 
@@ -169,7 +155,7 @@ def test_multi_task__reports_a_table_and_that_of_each_kind(tmp_path: Path) -> No
     task = _task(task_weights={"segmentation": 2.0})
     assert task.report() == "nothing was evaluated yet"
     assert task.tables() == {}
-    (logged,) = _trainer(tmp_path).validate(task, _data(), verbose=False)
+    (logged,) = quiet_trainer(tmp_path).validate(task, _data(), verbose=False)
     header, *rows = task.report().splitlines()
     assert header.split() == ["labels", "score", "of", "loss", "weight"]
     assert [row.split()[0] for row in rows[:4]] == [*KINDS, "mean"]

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
@@ -16,20 +15,13 @@ from resvision.data import Shapes
 from resvision.inference import ClassificationResult, load
 from resvision.tasks import ClassificationTask, SegmentationTask, VisionTask
 from resvision.tasks.plain import plain
+from tests.tasks.trainers import quiet_trainer
 
 NAMES = ["circle", "square", "triangle", "star"]
 
 
 def _fit(task: VisionTask, data: Shapes, folder: Path, **settings: Any) -> Path:
-    trainer = Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-        **({"max_epochs": 1} | settings),
-    )
+    trainer = quiet_trainer(folder, **settings)
     trainer.fit(task, datamodule=data)
     trainer.save_checkpoint(folder / "w.ckpt")
     return folder / "w.ckpt"

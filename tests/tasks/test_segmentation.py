@@ -22,6 +22,7 @@ from resvision.backbones import create_backbone
 from resvision.batch import SegmentationBatch
 from resvision.losses import cross_entropy, dice_loss
 from resvision.tasks import SegmentationTask, WarmupCosine, parameter_groups
+from tests.tasks.trainers import quiet_trainer
 
 NAMES = ["sky", "road", "car"]
 
@@ -48,20 +49,6 @@ def _task(**arguments: Any) -> SegmentationTask:
     return SegmentationTask(NAMES, **(defaults | arguments))
 
 
-def _trainer(folder: Path, **arguments: Any) -> Trainer:
-    defaults: dict[str, Any] = {
-        "max_epochs": 1,
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "log_every_n_steps": 1,
-        "default_root_dir": folder,
-    }
-    return Trainer(**(defaults | arguments))
-
-
 class Recorder(Callback):
     """Keeps what each training step leaves behind."""
 
@@ -83,7 +70,7 @@ class Recorder(Callback):
 def train(tmp_path: Path) -> Callable[..., tuple[SegmentationTask, Trainer, Recorder]]:
     def run(task: SegmentationTask, **arguments: Any) -> tuple[SegmentationTask, Trainer, Recorder]:
         recorder = Recorder()
-        trainer = _trainer(tmp_path, callbacks=[recorder], **arguments)
+        trainer = quiet_trainer(tmp_path, callbacks=[recorder], **arguments)
         trainer.fit(task, _loader(), _loader())
         return task, trainer, recorder
 
@@ -101,7 +88,7 @@ def test_segmentation__learns_what_can_be_learnt(train: Train) -> None:
 
 def test_segmentation__scores_equal_a_hand_computation_over_the_split(tmp_path: Path) -> None:
     task = _task().eval()
-    (logged,) = _trainer(tmp_path).validate(task, _loader(batch_size=4), verbose=False)
+    (logged,) = quiet_trainer(tmp_path).validate(task, _loader(batch_size=4), verbose=False)
     pictures = _split_batch()
     with torch.no_grad():
         logits = task(pictures["image"])
@@ -136,14 +123,14 @@ def _loss(logits: Tensor, mask: Tensor) -> float:
 
 def test_segmentation__tests_as_it_validates(tmp_path: Path) -> None:
     task = _task()
-    (val,) = _trainer(tmp_path).validate(task, _loader(), verbose=False)
-    (test,) = _trainer(tmp_path).test(task, _loader(), verbose=False)
+    (val,) = quiet_trainer(tmp_path).validate(task, _loader(), verbose=False)
+    (test,) = quiet_trainer(tmp_path).test(task, _loader(), verbose=False)
     renamed = {name.replace("val/", "test/"): value for name, value in val.items()}
     assert test == pytest.approx(renamed, nan_ok=True)
 
 
 def test_segmentation__begins_each_evaluation_anew(tmp_path: Path) -> None:
-    task, trainer = _task(), _trainer(tmp_path)
+    task, trainer = _task(), quiet_trainer(tmp_path)
     first = trainer.validate(task, _loader(), verbose=False)
     trainer.validate(task, _loader(classes=3, count=4), verbose=False)
     assert trainer.validate(task, _loader(), verbose=False)[0] == pytest.approx(first[0], nan_ok=True)
@@ -262,7 +249,7 @@ def test_parameter_groups__decay_neither_norms_nor_biases() -> None:
 def test_segmentation__reports_a_table(tmp_path: Path) -> None:
     task = _task()
     assert task.report() == "nothing was evaluated yet"
-    (logged,) = _trainer(tmp_path).validate(task, _loader(), verbose=False)
+    (logged,) = quiet_trainer(tmp_path).validate(task, _loader(), verbose=False)
     header, sky, road, car, mean, accuracy = task.report().splitlines()
     assert header.split() == ["class", "IoU", "Dice", "pixels"]
     name, iou, _, share = sky.split()
@@ -276,7 +263,7 @@ def test_segmentation__reports_a_table(tmp_path: Path) -> None:
 
 
 def _saved(task: SegmentationTask, folder: Path) -> Path:
-    trainer = _trainer(folder)
+    trainer = quiet_trainer(folder)
     trainer.fit(task, _loader(), _loader())
     path = folder / "task.ckpt"
     trainer.save_checkpoint(path)

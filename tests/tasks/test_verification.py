@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import binary_auroc
 
 from resvision.tasks import VerificationScores, VerificationTask, verification
-from tests.tasks.test_segmentation import _trainer
+from tests.tasks.trainers import quiet_trainer
 
 NAMES = ["ann", "bob", "cem"]
 
@@ -72,7 +72,7 @@ def test_scores__need_pairs_of_both_kinds() -> None:
 
 def test_verification__learns_to_tell_strangers_apart(tmp_path: Path) -> None:
     task = _task(optimizer=partial(AdamW, lr=0.01), finetune=None)
-    trainer = _trainer(tmp_path, max_epochs=30)
+    trainer = quiet_trainer(tmp_path, max_epochs=30)
     trainer.fit(task, _loader(count=24), _loader())
     assert trainer.callback_metrics["val/roc_auc"].item() > 0.95
     threshold = task.threshold.item()
@@ -103,7 +103,7 @@ def test_verification__scores_all_pairs_of_the_split() -> None:
 
 
 def test_verification__embeds_on_the_unit_sphere_and_comes_back(tmp_path: Path) -> None:
-    task, trainer = _task(), _trainer(tmp_path)
+    task, trainer = _task(), quiet_trainer(tmp_path)
     trainer.fit(task, _loader(), _loader())
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     again = VerificationTask.load_from_checkpoint(tmp_path / "a.ckpt").eval()
