@@ -1,7 +1,8 @@
 """Pictures per second and core through reading, cropping to 224 and batching, against PIL with torchvision's v2.
 
 Both sides read the same generated JPEGs of 500x375 pixels, each in one thread of a process as `DataLoader` would have
-it, take turns, and give uint8 batches. Run by hand: `python benchmarks/loader.py`.
+it, take turns, and give uint8 batches. Ours is measured as it is, and with the whole of each picture decoded, as it is
+without the extra `jpeg`. Run by hand: `python benchmarks/loader.py`.
 """
 
 import tempfile
@@ -11,15 +12,18 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import albumentations
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import v2
 
-from resvision.data.classification import ClassificationDataset, FileSource
+from resvision.data.classification import ClassificationDataset, ClassificationSource, FileSource
+from resvision.data.reading import read_image
 from resvision.data.sampler import SampleKey
 from resvision.data.transforms import ClassificationTransform
 from resvision.data.worker import prepare_worker
@@ -40,12 +44,41 @@ def write_pictures(folder: Path) -> list[Path]:
     return paths
 
 
+class WholePictures(ClassificationSource):
+    """Pictures of files, each decoded as a whole."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.paths)
+
+    def read(self, index: int) -> tuple[NDArray[Any], int]:
+        """Return a picture and its label."""
+        return read_image(self.paths[index]), 0
+
+    def name(self, index: int) -> str:
+        """Return the path of a picture."""
+        return str(self.paths[index])
+
+
 def ours(paths: list[Path]) -> Callable[[int], torch.Tensor]:
     """Return what makes a batch as training a classifier does."""
+    return batches(FileSource(paths, [0] * len(paths), 3))
+
+
+def ours_of_whole_pictures(paths: list[Path]) -> Callable[[int], torch.Tensor]:
+    """Return what makes the same batches from whole pictures."""
+    return batches(WholePictures(paths))
+
+
+def batches(source: ClassificationSource) -> Callable[[int], torch.Tensor]:
+    """Return what makes a batch of a source."""
     transform = ClassificationTransform(
         [albumentations.RandomResizedCrop((224, 224)), albumentations.HorizontalFlip()], 224
     )
-    dataset = ClassificationDataset(FileSource(paths, [0] * len(paths), 3), 224, transform, seed=0)
+    dataset = ClassificationDataset(source, 224, transform, seed=0)
 
     def batch(start: int) -> torch.Tensor:
         return dataset.collate([dataset[SampleKey(0, index)] for index in range(start, start + BATCH)])["image"]
@@ -63,7 +96,11 @@ def pil_and_v2(paths: list[Path]) -> Callable[[int], torch.Tensor]:
     return batch
 
 
-SIDES = {"ours": (ours, prepare_worker), "PIL + torchvision v2": (pil_and_v2, torch.set_num_threads)}
+SIDES = {
+    "ours": (ours, prepare_worker),
+    "ours, whole pictures": (ours_of_whole_pictures, prepare_worker),
+    "PIL + torchvision v2": (pil_and_v2, torch.set_num_threads),
+}
 
 
 def rate(side: str, paths: list[Path]) -> float:

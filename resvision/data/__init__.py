@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from resvision.data.mask_folder import MaskFolder
     from resvision.data.multi_task import MultiTaskDataset, MultiTaskSource
     from resvision.data.pairing import Folders
-    from resvision.data.reading import image_size, read_image, read_mask
+    from resvision.data.reading import image_size, open_image, read_image, read_mask
     from resvision.data.resident import CropAndFlip
     from resvision.data.sampler import EpochSampler, SampleKey
     from resvision.data.seeding import fold
@@ -61,6 +61,7 @@ _HOME = {
     "fit_to": "fitting",
     "fold": "seeding",
     "image_size": "reading",
+    "open_image": "reading",
     "read_image": "reading",
     "read_mask": "reading",
 }
@@ -95,6 +96,7 @@ __all__ = [
     "fit_to",
     "fold",
     "image_size",
+    "open_image",
     "read_image",
     "read_mask",
 ]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from resvision.batch import ClassificationBatch, MultiLabelBatch
 from resvision.data.base import Split, VisionDataset, stack_images
 from resvision.data.fitting import fit_to
-from resvision.data.reading import PictureFile, read_image
+from resvision.data.jpeg import Picture
+from resvision.data.reading import PictureFile, open_image, read_image
 from resvision.data.sampler import SampleKey, Shards
 from resvision.data.seeding import fold
 from resvision.data.transforms import ClassificationTransform
@@ -60,6 +61,10 @@ class ClassificationSource(ABC):
     @abstractmethod
     def name(self, index: int) -> str:
         """Return what a person knows the picture by, such as its path."""
+
+    def open(self, index: int) -> tuple[Picture, Label]:
+        """Return a picture of which only a part may be asked for, and its label."""
+        return self.read(index)
 
     def label(self, index: int) -> Label:
         """Return the label of a picture, which is read only where nothing else tells it."""
@@ -108,6 +113,10 @@ class FileSource(ClassificationSource):
         """Return a picture and its label."""
         return read_image(self._files[index], self._channels), self._labels[index]
 
+    def open(self, index: int) -> tuple[Picture, Label]:
+        """Return a picture, decoded where it is asked for, and its label."""
+        return open_image(self._files[index], self._channels), self._labels[index]
+
     def label(self, index: int) -> Label:
         """Return the label of a picture."""
         return self._labels[index]
@@ -144,6 +153,10 @@ class ChosenSource(ClassificationSource):
     def read(self, index: int) -> tuple[NDArray[Any], Label]:
         """Return a picture and its label."""
         return self._source.read(self._chosen[index])
+
+    def open(self, index: int) -> tuple[Picture, Label]:
+        """Return a picture of which only a part may be asked for, and its label."""
+        return self._source.open(self._chosen[index])
 
     def label(self, index: int) -> Label:
         """Return the label of a picture."""
@@ -206,7 +219,7 @@ class ClassificationDataset(VisionDataset):
 
     def __getitem__(self, key: SampleKey | int) -> ClassificationSample:
         epoch, index = (key.epoch, key.index) if isinstance(key, SampleKey) else (0, key)
-        image, label = self.source.read(index)
+        image, label = self.source.open(index)
         if self.transform is not None:
             image = self.transform(image, seed=fold(self.seed, "augment", epoch, index))
         return ClassificationSample(image=fit_to(image, self.size), label=label, index=index)

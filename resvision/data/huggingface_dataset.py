@@ -13,7 +13,8 @@ from resvision.data.base import Split
 from resvision.data.classification import ChosenSource, ClassificationSource, Label, check_fractions, divide
 from resvision.data.classification_module import ClassificationDataModule
 from resvision.data.errors import DataError
-from resvision.data.reading import EncodedPicture, PictureFile, read_image
+from resvision.data.jpeg import Picture
+from resvision.data.reading import EncodedPicture, PictureFile, open_image, read_image
 from resvision.data.resident import CropAndFlip
 from resvision.data.splits import split_named
 from resvision.data.transforms import Augmentation
@@ -152,6 +153,9 @@ class _TableSource(ClassificationSource):
 
     def read(self, index: int) -> tuple[NDArray[Any], Label]:
         return read_image(self.file(index), self._channels), self._labels[index]
+
+    def open(self, index: int) -> tuple[Picture, Label]:
+        return open_image(self.file(index), self._channels), self._labels[index]
 
     def label(self, index: int) -> Label:
         return self._labels[index]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from resvision.data.errors import DataError
+from resvision.data.jpeg import JpegHeader, PartlyDecoded, Picture, can_decode_parts, jpeg_header
 from resvision.data.zipped import ZipEntry
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "PictureFile",
     "from_pillow",
     "image_size",
+    "open_image",
     "read_image",
     "read_mask",
 ]
@@ -68,10 +70,6 @@ _TRANSPARENT: Final = ("LA", "PA", "RGBA")
 #: Modes of Pillow with 32 bits for a channel.
 _WIDE: Final = ("I", "F")
 _FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-#: Markers of a JPEG: frames of 8 bits (baseline, extended, progressive); and segments with a length that can stand
-#: before them (tables of coding and quantisation, restart interval, applications' own, comment).
-_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})
-_SEGMENTS: Final = frozenset({0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE})
 #: EXIF orientations whose height is the stored width.
 _TURNED: Final = (5, 6, 7, 8)
 
@@ -92,10 +90,42 @@ def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
     Raises:
         DataError: No such file, not a picture, damaged, of floating-point numbers, or too large.
     """
+    data, jpeg = _contents(path)
+    return _decoded(path, data, jpeg, channels)
+
+
+def open_image(path: PictureFile, channels: Literal[1, 3] = 3) -> Picture:
+    """Read a picture of which only a part may be asked for, to the same pixels as `read_image`.
+
+    Args:
+        path: File in one of the usual formats.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        The picture; where the extra `jpeg` is installed, an upright JPEG is decoded when a part of it is asked for,
+        and raises the errors of damaged files then.
+
+    Raises:
+        DataError: As `read_image`.
+    """
+    data, jpeg = _contents(path)
+    if jpeg is None or not can_decode_parts(jpeg, data):
+        return _decoded(path, data, jpeg, channels)
+    return PartlyDecoded(data, jpeg, channels, lambda: _decoded(path, data, jpeg, channels))
+
+
+def _contents(path: PictureFile) -> tuple[bytes, JpegHeader | None]:
+    """Return what a file holds, and the header of a plain JPEG of a size that may be decoded."""
     with _opened(path) as file:
         data = file.read()
-    size = _jpeg_size(data)
-    if size is None:
+    jpeg = jpeg_header(data)
+    if jpeg is not None and jpeg.height * jpeg.width > MAX_PIXELS:
+        raise _too_large(path)
+    return data, jpeg
+
+
+def _decoded(path: PictureFile, data: bytes, jpeg: JpegHeader | None, channels: Literal[1, 3]) -> NDArray[Any]:
+    if jpeg is None:
         header = _header(path, BytesIO(data))
         # Older releases of OpenCV know no GIF, and newer ones read frames in a way of their own. In a TIFF it
         # multiplies the colours by the transparency.
@@ -103,10 +133,8 @@ def read_image(path: PictureFile, channels: Literal[1, 3] = 3) -> NDArray[Any]:
             return _by_pillow(path, header, channels)
         if header.format == "TIFF" and header.mode in _WIDE:
             raise DataError(f"{path}: pixels of 32 bits; save it with 8 or 16 bits for a channel")
-    elif size[0] * size[1] > MAX_PIXELS:
-        raise _too_large(path)
     # A JPEG comes out as RGB at no cost. A TIFF of 16 bits would not: OpenCV 5.0 leaves it in blue, green, red.
-    is_rgb = channels == 3 and size is not None
+    is_rgb = channels == 3 and jpeg is not None
     colour = cv2.IMREAD_COLOR_RGB if is_rgb else cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
     # The decoder's own words about a broken file would stand beside the error below, without the file's name.
     level = cv2.utils.logging.setLogLevel(0)
@@ -238,26 +266,6 @@ def _header(path: PictureFile, file: BinaryIO) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:  # Pillow's own limit may have been lifted.
         raise _too_large(path)
     return image
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Return height and width of a plain JPEG from its frame header (ITU-T T.81, B.2.2), None of anything else.
-
-    Pillow would tell the same, and does so for whatever is not plain here, but takes a twentieth of the time that
-    reading the whole picture takes. Any byte that is out of place makes the file one for Pillow, so that no decoder
-    can find another frame header than this one.
-    """
-    if not data.startswith(b"\xff\xd8"):
-        return None
-    at = 2
-    while len(header := data[at : at + 9]) == 9 and header[0] == 0xFF:
-        if header[1] in _FRAMES:
-            height, width = int.from_bytes(header[5:7]), int.from_bytes(header[7:9])
-            return (height, width) if header[4] == 8 and height and width else None
-        if header[1] not in _SEGMENTS:
-            return None
-        at += 2 + int.from_bytes(header[2:4])
-    return None
 
 
 def _exif_of_png(file: BinaryIO) -> Image.Exif:

@@ -17,7 +17,8 @@ from resvision.data.base import Split
 from resvision.data.classification import ClassificationSource
 from resvision.data.classification_module import ClassificationDataModule
 from resvision.data.errors import DataError
-from resvision.data.reading import EncodedPicture, read_image
+from resvision.data.jpeg import Picture
+from resvision.data.reading import EncodedPicture, open_image, read_image
 from resvision.data.sampler import Shards
 from resvision.data.transforms import Augmentation
 
@@ -121,9 +122,16 @@ class _ShardSource(ClassificationSource):
         return sum(self._shards.sizes)
 
     def read(self, index: int) -> tuple[NDArray[Any], int]:
+        picture, label = self._picture(index)
+        return read_image(picture, self._channels), label
+
+    def open(self, index: int) -> tuple[Picture, int]:
+        picture, label = self._picture(index)
+        return open_image(picture, self._channels), label
+
+    def _picture(self, index: int) -> tuple[EncodedPicture, int]:
         entry = self._opened().entry(index)
-        picture = EncodedPicture(self.name(index), lambda: entry["image"])
-        return read_image(picture, self._channels), self._label(index, entry)
+        return EncodedPicture(self.name(index), lambda: entry["image"]), self._label(index, entry)
 
     def label(self, index: int) -> int:
         return self._label(index, self._opened().entry(index))

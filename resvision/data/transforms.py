@@ -19,6 +19,7 @@ import albumentations
 
 from resvision.batch import IGNORE_INDEX
 from resvision.data.detection_geometry import LEAST_VISIBLE, Objects, fitted_size, zoomed
+from resvision.data.jpeg import Picture
 from resvision.data.seeding import Draws
 from resvision.layers import check_whole
 
@@ -74,7 +75,7 @@ class SegmentationTransform:
         Returns:
             The picture in the type that it had, and its mask.
         """
-        result = self._compose({"image": image, "mask": mask}, seed)
+        result = self._compose({"image": image, "mask": mask}, self._compose.draws_of(seed))
         return result["image"], result["mask"]
 
 
@@ -99,19 +100,30 @@ class ClassificationTransform:
         augmentation = checked(augmentation)
         if not isinstance(augmentation, list):
             augmentation = _classification(augmentation, (image_size, image_size))
-        self._compose = _Repeatable(augmentation)
+        self._crop = _leading_crop(augmentation)
+        self._compose = _Repeatable(augmentation[1:] if self._crop else augmentation)
 
-    def __call__(self, image: NDArray[Any], *, seed: int) -> NDArray[Any]:
+    def __call__(self, image: Picture, *, seed: int) -> NDArray[Any]:
         """Augment one picture; the result is a pure function of the arguments.
 
         Args:
-            image: (H, W, C), uint8 or uint16.
+            image: (H, W, C), uint8 or uint16; of a file, no more is decoded than a crop that comes first keeps.
             seed: Seed of every draw for this picture.
 
         Returns:
             The picture in the type that it had, of the size that the transforms give.
         """
-        return self._compose({"image": image}, seed)["image"]
+        draws = self._compose.draws_of(seed)
+        if self._crop is None:
+            pixels = image[:, :]
+        else:
+            self._crop.set_random_state(draws.numpy, draws.python)
+            left, top, right, bottom = self._crop.get_params_dependent_on_data({"shape": image.shape}, {})[
+                "crop_coords"
+            ]
+            part = image[top:bottom, left:right]
+            pixels = self._crop.apply(part, crop_coords=(0, 0, part.shape[1], part.shape[0]))
+        return self._compose({"image": pixels}, draws)["image"]
 
 
 class DetectionTransform:
@@ -204,7 +216,7 @@ class MultiTaskTransform:
         Returns:
             The picture in the type that it had, its mask, and the objects that are left in it.
         """
-        result = self._compose({"image": image, "mask": mask} | _targets(objects), seed)
+        result = self._compose({"image": image, "mask": mask} | _targets(objects), self._compose.draws_of(seed))
         return result["image"], result["mask"], _left_of(objects, result)
 
 
@@ -217,11 +229,14 @@ class _Repeatable:
         self._compose = albumentations.Compose(transforms, bbox_params=bbox_params)
         self._draws = Draws()
 
-    def __call__(self, targets: dict[str, NDArray[Any]], seed: int) -> dict[str, NDArray[Any]]:
+    def draws_of(self, seed: int) -> Draws:
         self._draws.seed(seed)
+        return self._draws
+
+    def __call__(self, targets: dict[str, NDArray[Any]], draws: Draws) -> dict[str, NDArray[Any]]:
         # One stream for all transforms: `set_random_seed` would give each the same draws, so that where a picture is
         # cut would also decide whether it is flipped.
-        self._compose.set_random_state(self._draws.numpy, self._draws.python)
+        self._compose.set_random_state(draws.numpy, draws.python)
         # The library's colour transforms know uint8 and float32 only.
         wide = targets["image"].dtype == np.uint16
         if wide:
@@ -254,6 +269,14 @@ def checked(augmentation: object) -> Augmentation:
     )
 
 
+def _leading_crop(transforms: Sequence[albumentations.BasicTransform]) -> albumentations.RandomResizedCrop | None:
+    """Return the crop that is applied to every picture before anything else."""
+    for first in transforms[:1]:
+        if type(first) is albumentations.RandomResizedCrop and first.p >= 1:
+            return first
+    return None
+
+
 def _check_pixels(image: Any, before: NDArray[Any]) -> None:
     """Refuse what some pipelines end with: here the model normalises, and batches are made later."""
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != before.shape[2]:
@@ -279,7 +302,7 @@ def _with_boxes(transforms: Sequence[albumentations.BasicTransform]) -> _Repeata
 def _apply_with_boxes(
     compose: _Repeatable, image: NDArray[Any], objects: Objects, seed: int
 ) -> tuple[NDArray[Any], Objects]:
-    result = compose({"image": image} | _targets(objects), seed)
+    result = compose({"image": image} | _targets(objects), compose.draws_of(seed))
     return result["image"], _left_of(objects, result)
 
 
