@@ -17,6 +17,8 @@ def quieten() -> None:
     # No workers are right where the model computes on the CPU, and small splits are short on purpose.
     warnings.filterwarnings("ignore", message=".*does not have many workers")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
+    # Weights have 32 bits in mixed precision, so the size that the summary tells is right.
+    warnings.filterwarnings("ignore", message="Precision (bf16|16)-mixed is not supported by the model summary")
     # It would advertise a product of its makers and list the accelerators that are not there.
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,6 +1,5 @@
 """What all tasks share: optimiser wiring, logging and what a checkpoint says about its run."""
 
-import inspect
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,9 +22,9 @@ from resvision.tasks.builders import Builders
 from resvision.tasks.changed_settings import apply_changes, check_kinds, optimizer_settings, scheduler_settings
 from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning
 from resvision.tasks.parameters import parameter_groups
-from resvision.tasks.plain import plain
+from resvision.tasks.plain import make_openable
 from resvision.tasks.running_means import RunningMeans
-from resvision.tasks.schedules import WarmupCosine, when_to_step
+from resvision.tasks.schedules import WarmupCosine, steps_of, when_to_step
 
 __all__ = ["VisionTask"]
 
@@ -284,7 +283,7 @@ class VisionTask(LightningModule, ABC):
         if scheduler is None:
             return optimizer
         if isinstance(scheduler, WarmupCosine) and scheduler.total_steps is None:
-            scheduler.run_for(self._total_steps())
+            scheduler.run_for(steps_of(self.trainer))
         self._said["scheduler"] = scheduler_settings(scheduler)
         when = when_to_step(scheduler, monitor=self.monitor, mode=self.mode, has_loss=self.logs_validation_loss)
         return {"optimizer": optimizer, "lr_scheduler": when}
@@ -292,17 +291,6 @@ class VisionTask(LightningModule, ABC):
     def keep_learning_rate(self) -> None:
         """Leave out the schedule."""
         self._builders = replace(self._builders, scheduler=None)
-
-    def _total_steps(self) -> int:
-        steps = self.trainer.estimated_stepping_batches
-        if 0 in (steps, self.trainer.limit_train_batches):
-            raise ValueError("this run takes no training step: trainer.limit_train_batches or trainer.max_steps is 0")
-        if not 0 < steps < float("inf"):
-            raise ValueError(
-                "WarmupCosine needs a run with an end: set trainer.max_epochs, or trainer.max_steps where "
-                "the data has no length"
-            )
-        return int(steps)
 
     def configure_gradient_clipping(
         self,
@@ -333,15 +321,8 @@ class VisionTask(LightningModule, ABC):
             "running_sums": self._means.state(self._mean_of_processes),
             **self.description(),
         }
-        settings = checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]
-        settings["weights"] = None
-        # The command line notes what it hands to any task, also where this one does not ask for it.
-        asked = inspect.signature(type(self).__init__).parameters
-        for name in [name for name in settings if name not in asked and name[0] != "_"]:
-            del settings[name]
-        # Numbers of NumPy and paths, in the settings as in the state of an optimiser, would keep it from being opened.
-        for part in checkpoint.keys() - {"state_dict"}:
-            checkpoint[part] = plain(checkpoint[part])
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]["weights"] = None
+        make_openable(checkpoint, type(self))
 
     def _mean_of_processes(self, value: Tensor) -> Tensor:
         if self._trainer is None or self.trainer.world_size == 1:

@@ -1,12 +1,31 @@
 """Plain data: what a checkpoint may hold to be opened without running code."""
 
+import inspect
 import os
 from collections.abc import MutableMapping
 from typing import Any
 
 import numpy as np
+from lightning.pytorch import LightningModule
 
-__all__ = ["plain"]
+__all__ = ["make_openable", "plain"]
+
+
+def make_openable(checkpoint: dict[str, Any], task: type[LightningModule]) -> None:
+    """Leave in a checkpoint the settings that its task asks for, and plain data.
+
+    Args:
+        checkpoint: What Lightning is about to save; changed in place.
+        task: Class of the task.
+    """
+    # The command line notes what it hands to any task, also where this one does not ask for it.
+    asked = inspect.signature(task.__init__).parameters
+    settings = checkpoint[task.CHECKPOINT_HYPER_PARAMS_KEY]
+    for name in [name for name in settings if name not in asked and name[0] != "_"]:
+        del settings[name]
+    # Numbers of NumPy and paths, in the settings as in the state of an optimiser, would keep it from being opened.
+    for part in checkpoint.keys() - {"state_dict"}:
+        checkpoint[part] = plain(checkpoint[part])
 
 
 def plain(value: Any) -> Any:

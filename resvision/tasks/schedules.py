@@ -3,12 +3,13 @@
 import math
 from typing import Any, Final, final
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-__all__ = ["DropAtSteps", "WarmupCosine", "when_to_step"]
+__all__ = ["DropAtSteps", "WarmupCosine", "steps_of", "when_to_step"]
 
 
 @final
@@ -146,3 +147,20 @@ def when_to_step(
             f"give it mode: {mode}, and it watches {monitor}"
         )
     return {"scheduler": scheduler, "monitor": watched}
+
+
+def steps_of(trainer: Trainer) -> int:
+    """Return the optimiser steps of the whole run.
+
+    Raises:
+        ValueError: It takes none, or has no end.
+    """
+    steps = trainer.estimated_stepping_batches
+    if 0 in (steps, trainer.limit_train_batches):
+        raise ValueError("this run takes no training step: trainer.limit_train_batches or trainer.max_steps is 0")
+    if not 0 < steps < float("inf"):
+        raise ValueError(
+            "WarmupCosine needs a run with an end: set trainer.max_epochs, or trainer.max_steps where "
+            "the data has no length"
+        )
+    return int(steps)
