@@ -1,6 +1,6 @@
 """One class for a picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, final
 
 import torch
@@ -63,7 +63,7 @@ class ClassificationTask(LabelTask):
 
     def __init__(
         self,
-        class_names: list[str],
+        class_names: Sequence[str],
         *,
         backbone: str = "resnet18",
         weights: str | None = None,

@@ -1,6 +1,6 @@
 """Objects in boxes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, final, get_args
 
 import torch
@@ -67,7 +67,7 @@ class DetectionTask(VisionTask):
 
     def __init__(
         self,
-        class_names: list[str],
+        class_names: Sequence[str],
         *,
         model: Literal["detector"] | TorchvisionKind = "detector",
         backbone: str = "resnet18",

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, get_args
 
 import torch
@@ -46,7 +47,7 @@ class LabelTask(VisionTask, ABC):
 
     def __init__(
         self,
-        class_names: list[str],
+        class_names: Sequence[str],
         *,
         backbone: str,
         weights: str | None,

@@ -1,6 +1,6 @@
 """Any number of classes for a picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, final
 
 import torch
@@ -56,7 +56,7 @@ class MultiLabelTask(LabelTask):
 
     def __init__(
         self,
-        class_names: list[str],
+        class_names: Sequence[str],
         *,
         backbone: str = "resnet18",
         weights: str | None = None,

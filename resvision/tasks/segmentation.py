@@ -1,6 +1,6 @@
 """A class for every pixel."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, final
 
 import torch
@@ -58,7 +58,7 @@ class SegmentationTask(VisionTask):
 
     def __init__(
         self,
-        class_names: list[str],
+        class_names: Sequence[str],
         *,
         backbone: str = "resnet18",
         weights: str | None = None,

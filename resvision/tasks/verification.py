@@ -1,6 +1,6 @@
 """Whether two pictures show the same: people who were not there in training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, NamedTuple, final
 
 import numpy as np
@@ -115,7 +115,7 @@ class VerificationTask(VisionTask):
 
     def __init__(
         self,
-        class_names: list[str],
+        class_names: Sequence[str],
         *,
         backbone: str = "resnet18",
         weights: str | None = None,

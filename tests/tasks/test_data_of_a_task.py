@@ -76,7 +76,7 @@ def test_task__takes_data_that_says_no_classes(tmp_path: Path) -> None:
 
 def test_task__wants_a_list_of_names() -> None:
     with pytest.raises(ValueError, match="class_names is a list of names, got 'abc'"):
-        ClassificationTask("abc", backbone="resnet10t")  # type: ignore[arg-type]
+        ClassificationTask("abc", backbone="resnet10t")
 
 
 class _Modes(Callback):
