@@ -105,10 +105,10 @@ class PartlyDecoded:
 
     def __getitem__(self, part: tuple[slice, slice]) -> NDArray[Any]:
         """Return some rows and columns, uint8."""
-        (top, bottom, _), (left, right, _) = (side.indices(size) for side, size in zip(part, self.shape, strict=False))
+        rows, columns = (range(size)[side] for side, size in zip(part, self.shape[:2], strict=True))
         pixels = None
-        if 0 < (bottom - top) * (right - left) < self.shape[0] * self.shape[1]:
-            pixels = _decode_part(self._data, self.shape[2], (top, left, bottom, right))
+        if rows.step == columns.step == 1 and 0 < len(rows) * len(columns) < self.shape[0] * self.shape[1]:
+            pixels = _decode_part(self._data, self.shape[2], (rows.start, columns.start, rows.stop, columns.stop))
         return self._whole()[part] if pixels is None else pixels
 
 

@@ -102,8 +102,8 @@ def open_image(path: PictureFile, channels: Literal[1, 3] = 3) -> Picture:
         channels: 3 for RGB, 1 for grey.
 
     Returns:
-        The picture; where the extra `jpeg` is installed, an upright JPEG is decoded when a part of it is asked for,
-        and raises the errors of damaged files then.
+        The picture, (H, W, channels), of which `[:, :]` is all; where the extra `jpeg` is installed, an upright JPEG is
+        decoded when a part of it is asked for, and raises the errors of damaged files then.
 
     Raises:
         DataError: As `read_image`.

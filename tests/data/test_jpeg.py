@@ -81,9 +81,11 @@ def test_parts__are_those_of_the_whole_picture(
         np.testing.assert_array_equal(picture[:, :], whole)
         for _ in range(8):
             (top, bottom), (left, right) = (np.sort(rng.integers(0, side + 1, 2)) for side in (height, width))
-            part = picture[top:bottom, left:right]
-            assert part.dtype == np.uint8
-            np.testing.assert_array_equal(part, whole[top:bottom, left:right])
+            pixels = picture[top:bottom, left:right]
+            assert pixels.dtype == np.uint8
+            np.testing.assert_array_equal(pixels, whole[top:bottom, left:right])
+        for part in ((slice(-9, None), slice(None, -1)), (slice(0, 9, 2), slice(None, None, -1)), (slice(5, 2),) * 2):
+            np.testing.assert_array_equal(picture[part], whole[part])
 
 
 @needs_extra
