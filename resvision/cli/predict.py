@@ -97,10 +97,17 @@ def _pictures(data: str) -> dict[Path, Path]:
             raise FileNotFoundError(f"there is no folder or file {data}, and as a glob it matches no file")
         above = os.path.commonpath([path.parent for path in files])
         names = [path.relative_to(above) for path in files]
-    # a.jpg and a.png would both become a.png: such pictures keep their whole name.
-    stems = Counter(name.with_suffix("") for name in names)
-    unique = [n.with_suffix(".png") if stems[n.with_suffix("")] == 1 else Path(f"{n}.png") for n in names]
-    return dict(zip(files, unique, strict=True))
+    return dict(zip(files, _outputs(names), strict=True))
+
+
+def _outputs(names: Sequence[Path]) -> list[Path]:
+    """Return a file to write for each picture; where a.jpg and a.png would both become a.png, whole names are kept."""
+    short = [name.with_suffix(".png") for name in names]
+    whole = [Path(f"{name}.png") for name in names]
+    # Not every file system tells A.png from a.png.
+    count = Counter(str(path).casefold() for path in short)
+    mixed = [a if count[str(a).casefold()] == 1 else b for a, b in zip(short, whole, strict=True)]
+    return mixed if len({str(path).casefold() for path in mixed}) == len(names) else whole
 
 
 def _predict(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from resvision.data.identity_folder import IdentityFolder
     from resvision.data.image_csv import Columns, ImageCSV
     from resvision.data.image_folder import ImageFolder
+    from resvision.data.jpeg import Picture
     from resvision.data.mask_folder import MaskFolder
     from resvision.data.multi_task import MultiTaskDataset, MultiTaskSource
     from resvision.data.pairing import Folders
@@ -50,6 +51,7 @@ _HOME = {
     "MaskFolder": "mask_folder",
     "MultiTaskDataset": "multi_task",
     "MultiTaskSource": "multi_task",
+    "Picture": "jpeg",
     "SampleKey": "sampler",
     "Shapes": "shapes",
     "ShardedImages": "sharded_images",
@@ -85,6 +87,7 @@ __all__ = [
     "MaskFolder",
     "MultiTaskDataset",
     "MultiTaskSource",
+    "Picture",
     "SampleKey",
     "Shapes",
     "ShardedImages",

@@ -210,6 +210,10 @@ class VisionDataModule(LightningDataModule, ABC):
         dataset, trainer = self.dataset(split), self.trainer
         training = split == "train"
         world_size = trainer.world_size if trainer else 1
+        if not training and len(dataset) < world_size:
+            raise ValueError(
+                f"{split} has {len(dataset)} pictures for {world_size} processes, and each needs one; use fewer devices"
+            )
         return EpochSampler(
             len(dataset),
             shuffle=training,

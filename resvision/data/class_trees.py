@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 from resvision.data.errors import DataError
 from resvision.data.listing import find_pictures
@@ -13,13 +13,6 @@ from resvision.data.splits import SPLITS, Split, split_named
 from resvision.data.zipped import ZipArchive
 
 __all__ = ["ClassTree", "find_trees"]
-
-#: What the folders of the splits may be called.
-_SPLIT_FOLDERS: Final[dict[Split, tuple[str, ...]]] = {
-    "train": ("train",),
-    "val": ("val", "valid", "validation"),
-    "test": ("test",),
-}
 
 
 class ClassTree(ABC):
@@ -64,13 +57,16 @@ def find_trees(root: Path) -> dict[Split, ClassTree]:
     """
     if not root.is_dir():
         raise DataError(f"{root}: there is no such folder; set root to the folder of the data set")
-    archives = _split_archives(root)
+    archives, folders = _split_archives(root), _split_folders(root)
     # A class of trains, full of pictures, is no split.
-    if not _subfolders(root / "train") and "train" not in archives:
+    if not any(map(_subfolders, folders.get("train", []))) and "train" not in archives:
+        if folders and sum(map(len, folders.values())) == len(_subfolders(root)):
+            names = ", ".join(path.name for split in folders.values() for path in split)
+            raise DataError(f"{root}: {names} are no classes; put a folder for each class into those of the splits")
         return {"train": _FolderTree(root)}
     found: dict[Split, ClassTree] = {}
-    for split, names in _SPLIT_FOLDERS.items():
-        there = [root / name for name in names if (root / name).is_dir()]
+    for split in SPLITS:
+        there = folders.get(split, [])
         if len(there) > 1:
             raise DataError(f"{root}: both {there[0].name} and {there[1].name} are there; keep one of them")
         # Who has unpacked an archive may have kept it.
@@ -127,6 +123,16 @@ class _ZipTree(ClassTree):
     def where(self, name: str | None = None) -> str:
         shown = str(self._archives[0]) if len(self._archives) == 1 else f"{self._archives[0]} and the others"
         return shown if name is None else f"{shown}, folder {name}"
+
+
+def _split_folders(root: Path) -> dict[Split, list[Path]]:
+    """Return the folders of each split: those that are called by a word for it, and nothing else."""
+    found: dict[Split, list[Path]] = {}
+    for name in _subfolders(root):
+        named = split_named(name)
+        if named is not None and named[1] == name.lower():
+            found.setdefault(named[0], []).append(root / name)
+    return found
 
 
 def _split_archives(root: Path) -> dict[Split, list[Path]]:

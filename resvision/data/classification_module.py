@@ -1,6 +1,7 @@
 """What every datamodule of labelled pictures shares, from the check of the files to what stays in memory."""
 
 import csv
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,7 +134,8 @@ class ClassificationDataModule(VisionDataModule, ABC):
     def _move_to_device(self, augmentation: CropAndFlip) -> None:
         pictures, device = self.dataset("train"), self._device()
         if isinstance(pictures, ClassificationDataset):
-            most = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else self._budget()
+            # Half of what there is; not every system tells.
+            most = (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory()) // 2 or sys.maxsize
             self._datasets["train"] = ResidentDataset(pictures, augmentation, device=device, most_bytes=most)
 
     def _keep(self, split: Split) -> None:
@@ -200,5 +202,5 @@ class ClassificationDataModule(VisionDataModule, ABC):
             ),
         ):
             if rows:
-                with (folder / name).open("w", newline="", encoding="utf-8") as file:
+                with (folder / name).open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
                     csv.writer(file).writerows([header, *rows])

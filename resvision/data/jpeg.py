@@ -15,14 +15,17 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+
+from resvision.data.orientation import orientation_of
 
 __all__ = ["JpegHeader", "PartlyDecoded", "Picture", "can_decode_parts", "jpeg_header"]
 
 #: Markers of a JPEG: frames of 8 bits (baseline, extended, progressive); and segments with a length that can stand
-#: before them (tables of coding and quantisation, restart interval, applications' own, comment).
+#: before the pixels (tables of coding and quantisation, restart interval, applications' own, comment).
 _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})
 _SEGMENTS: Final = frozenset({0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE})
+_PROGRESSIVE: Final = 0xC2
+_SCAN: Final = 0xDA
 _APP1: Final = 0xE1
 _EXIF: Final = b"Exif\0\0"
 _END: Final = b"\xff\xd9"
@@ -48,17 +51,19 @@ class JpegHeader(NamedTuple):
         height: Stored height in pixels.
         width: Stored width in pixels.
         components: 1 where it is grey, 3 where it has colours, 4 for print.
-        exif: Its Exif segments.
+        is_progressive: Whether the pixels come in several passes.
+        orientation: How it is stored, 1 (upright) to 8.
     """
 
     height: int
     width: int
     components: int
-    exif: tuple[bytes, ...]
+    is_progressive: bool
+    orientation: int
 
 
 def jpeg_header(data: bytes) -> JpegHeader | None:
-    """Read the header of a plain JPEG up to its frame (ITU-T T.81, B.2.2); return None for anything else.
+    """Read the header of a plain JPEG up to its first scan (ITU-T T.81, B.2); return None for anything else.
 
     Pillow would tell the same, and does so for whatever is not plain here, but takes a twentieth of the time that
     reading the whole picture takes. Any byte that is out of place makes the file one for Pillow, so that no decoder
@@ -66,24 +71,29 @@ def jpeg_header(data: bytes) -> JpegHeader | None:
     """
     if not data.startswith(b"\xff\xd8"):
         return None
-    at = 2
-    exif: list[bytes] = []
+    at, exif, frame = 2, b"", b""
     while len(header := data[at : at + 10]) == 10 and header[0] == 0xFF:
-        if header[1] in _FRAMES:
-            height, width = int.from_bytes(header[5:7]), int.from_bytes(header[7:9])
-            return JpegHeader(height, width, header[9], tuple(exif)) if header[4] == 8 and height and width else None
-        if header[1] not in _SEGMENTS:
+        marker, end = header[1], at + 2 + int.from_bytes(header[2:4])
+        if marker == _SCAN and frame:
+            height, width = int.from_bytes(frame[5:7]), int.from_bytes(frame[7:9])
+            return JpegHeader(height, width, frame[9], frame[1] == _PROGRESSIVE, orientation_of(exif))
+        if marker in _FRAMES and not frame and header[4] == 8 and any(header[5:7]) and any(header[7:9]):
+            frame = header
+        elif marker not in _SEGMENTS:
             return None
-        end = at + 2 + int.from_bytes(header[2:4])
-        if header[1] == _APP1 and data.startswith(_EXIF, at + 4):
-            exif.append(data[at + 4 : end])
+        elif marker == _APP1 and not exif and data.startswith(_EXIF, at + 4):
+            exif = data[at + 4 : end]
         at = end
     return None
 
 
 def can_decode_parts(header: JpegHeader, data: bytes) -> bool:
-    """Return whether a JPEG is decoded in parts here: a whole, upright one, grey or of colours, and with the extra."""
-    return header.components in (1, 3) and _is_upright(header.exif) and data.endswith(_END) and _codec() is not None
+    """Return whether a JPEG is decoded in parts here: a whole, upright one, grey or of colours, and with the extra.
+
+    One that comes in several passes may lack the last of them, for which a decoder makes up from the blocks around.
+    """
+    is_simple = header.components in (1, 3) and header.orientation == 1 and not header.is_progressive
+    return is_simple and data.endswith(_END) and _codec() is not None
 
 
 class PartlyDecoded:
@@ -107,22 +117,11 @@ class PartlyDecoded:
         """Return some rows and columns, uint8."""
         rows, columns = (range(size)[side] for side, size in zip(part, self.shape[:2], strict=True))
         pixels = None
-        if rows.step == columns.step == 1 and 0 < len(rows) * len(columns) < self.shape[0] * self.shape[1]:
+        is_part = rows.step == columns.step == 1 and 0 < len(rows) * len(columns) < self.shape[0] * self.shape[1]
+        # The colours of a single column would be made without those beside it.
+        if is_part and len(columns) > 1:
             pixels = _decode_part(self._data, self.shape[2], (rows.start, columns.start, rows.stop, columns.stop))
         return self._whole()[part] if pixels is None else pixels
-
-
-def _is_upright(exif: tuple[bytes, ...]) -> bool:
-    if not exif:
-        return True
-    if len(exif) > 1:
-        return False
-    tags = Image.Exif()
-    try:
-        tags.load(exif[0])
-    except Exception:  # Pillow's parsers raise errors of many kinds for broken tags.
-        return False
-    return bool(tags.get(ExifTags.Base.Orientation, 1) == 1)
 
 
 def _decode_part(data: bytes, channels: int, box: tuple[int, int, int, int]) -> NDArray[Any] | None:
@@ -147,10 +146,17 @@ def _decode_part(data: bytes, channels: int, box: tuple[int, int, int, int]) -> 
 
 #: The decoder of each thread.
 _LOCAL: Final = threading.local()
+#: One import at a time, as it leads standard error elsewhere for the whole process.
+_IMPORTING: Final = threading.Lock()
+
+
+def _codec() -> ModuleType | None:
+    with _IMPORTING:
+        return _imported()
 
 
 @cache
-def _codec() -> ModuleType | None:
+def _imported() -> ModuleType | None:
     # At its import the library regrets on standard error that it finds no decoders for GPUs, and later it would tell of
     # each broken file, without the file's name.
     os.environ.setdefault("PYNVIMGCODEC_VERBOSITY", "0")
@@ -166,7 +172,12 @@ def _codec() -> ModuleType | None:
 @contextmanager
 def _silent() -> Iterator[None]:
     """Lead what libraries write to standard error nowhere."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        kept = os.dup(2)
+    except OSError:  # It is closed.
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield

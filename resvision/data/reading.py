@@ -4,9 +4,10 @@ A model sees the same pixels wherever it runs: every picture is turned as its EX
 checked before it is decoded, since a file of a few kilobytes can ask for gigabytes of memory.
 """
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import SEEK_CUR, SEEK_END, BytesIO
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Any, BinaryIO, Final, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from resvision.data.errors import DataError
 from resvision.data.jpeg import JpegHeader, PartlyDecoded, Picture, can_decode_parts, jpeg_header
+from resvision.data.orientation import orientation_of, upright
 from resvision.data.zipped import ZipEntry
 
 __all__ = [
@@ -125,8 +127,14 @@ def _contents(path: PictureFile) -> tuple[bytes, JpegHeader | None]:
 
 
 def _decoded(path: PictureFile, data: bytes, jpeg: JpegHeader | None, channels: Literal[1, 3]) -> NDArray[Any]:
+    # OpenCV would turn what other tags tell it to. A TIFF comes upright from every reader.
+    flags, orientation = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION, jpeg.orientation if jpeg else 1
     if jpeg is None:
-        header = _header(path, BytesIO(data))
+        file = BytesIO(data)
+        header = _header(path, file)
+        if header.format == "TIFF":
+            flags = cv2.IMREAD_ANYDEPTH
+        orientation = _orientation(header, file)
         # Older releases of OpenCV know no GIF, and newer ones read frames in a way of their own. In a TIFF it
         # multiplies the colours by the transparency.
         if header.format == "GIF" or (header.format == "TIFF" and header.mode in _TRANSPARENT):
@@ -136,21 +144,46 @@ def _decoded(path: PictureFile, data: bytes, jpeg: JpegHeader | None, channels: 
     # A JPEG comes out as RGB at no cost. A TIFF of 16 bits would not: OpenCV 5.0 leaves it in blue, green, red.
     is_rgb = channels == 3 and jpeg is not None
     colour = cv2.IMREAD_COLOR_RGB if is_rgb else cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
-    # The decoder's own words about a broken file would stand beside the error below, without the file's name.
-    level = cv2.utils.logging.setLogLevel(0)
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), colour | cv2.IMREAD_ANYDEPTH)
-    except cv2.error:
-        image = None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    with _QUIET:
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), colour | flags)
+        except cv2.error:
+            image = None
     if image is None:
         raise _damaged(path)
     if image.dtype != np.uint8 and image.dtype != np.uint16:
         raise DataError(f"{path}: pixels of type {image.dtype}; save it with 8 or 16 bits for a channel")
+    image = upright(image, orientation)
     if channels == 1:
         return image[..., None]
     return image if is_rgb else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+class _Quiet:
+    """Holds back what OpenCV says, which would stand beside the errors here, without the file's name.
+
+    Its level of logging belongs to all threads: the first to come lowers it, and the last to go sets it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._level = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._level = cv2.utils.logging.setLogLevel(0)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                cv2.utils.logging.setLogLevel(self._level)
+
+
+_QUIET: Final = _Quiet()
 
 
 def from_pillow(image: Image.Image, channels: Literal[1, 3] = 3) -> NDArray[Any]:
@@ -170,11 +203,12 @@ def from_pillow(image: Image.Image, channels: Literal[1, 3] = 3) -> NDArray[Any]
         raise ValueError(
             f"a picture of mode {image.mode!r} has pixels of 32 bits; convert it to 8 or 16 bits a channel"
         )
-    image.load()  # which turns a TIFF already
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):
-        return np.repeat(np.array(upright, np.uint16)[..., None], channels, axis=2)
-    pixels = np.array(upright.convert("RGB"))  # a copy that may be written to
+    image.load()  # which turns a TIFF, and finds the tags behind the pixels of a PNG
+    orientation = orientation_of(image.info.get("exif", b""))
+    if image.mode.startswith("I;16"):
+        values = upright(np.array(image, np.uint16), orientation)
+        return np.repeat(values[..., None], channels, axis=2)
+    pixels = upright(np.array(image.convert("RGB")), orientation)  # a copy that may be written to
     return pixels if channels == 3 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
 
 
@@ -201,19 +235,22 @@ def read_mask(path: PictureFile) -> NDArray[Any]:
     with _opened(path) as file:
         mask = _header(path, file)
         step = _grey_step(mask, file)
+        orientation = _orientation(mask, file)
         try:
-            values = np.asarray(ImageOps.exif_transpose(mask))
+            values = np.asarray(mask)
         except Exception as error:  # Pillow's decoders raise errors of many kinds for a broken file.
             raise _damaged(path) from error
     if mask.mode in ("LA", "PA"):
-        return values[..., 0]
-    if mask.mode in ("RGB", "RGBA"):
-        return values[..., :3]
-    if mask.mode in ("1", "L", "P"):
-        return values.astype(np.uint8) // step
-    if mask.mode == "I" or mask.mode.startswith("I;16"):
-        return values.astype(np.int32)
-    raise DataError(f"{path}: a mask of kind {mask.mode!r}; save it as a grey, palette or RGB PNG")
+        values = values[..., 0]
+    elif mask.mode in ("RGB", "RGBA"):
+        values = values[..., :3]
+    elif mask.mode in ("1", "L", "P"):
+        values = values.astype(np.uint8) // step
+    elif mask.mode == "I" or mask.mode.startswith("I;16"):
+        values = values.astype(np.int32)
+    else:
+        raise DataError(f"{path}: a mask of kind {mask.mode!r}; save it as a grey, palette or RGB PNG")
+    return upright(values, orientation)
 
 
 def image_size(path: PictureFile) -> tuple[int, int]:
@@ -227,15 +264,8 @@ def image_size(path: PictureFile) -> tuple[int, int]:
     """
     with _opened(path) as file:
         image = _header(path, file)
-        width, height = image.size
-        if image.format == "TIFF":  # Pillow turns it by itself, its size included.
-            return height, width
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tags that are broken, which decoders overlook
-            # In a PNG Pillow would decode all pixels to look for a tag behind them.
-            exif = _exif_of_png(file) if image.format == "PNG" else image.getexif()
-            turned = exif.get(ExifTags.Base.Orientation) in _TURNED
-    return (width, height) if turned else (height, width)
+        height, width = image.height, image.width  # Of a TIFF as it will be turned.
+        return (width, height) if _orientation(image, file) in _TURNED else (height, width)
 
 
 @contextmanager
@@ -268,17 +298,23 @@ def _header(path: PictureFile, file: BinaryIO) -> Image.Image:
     return image
 
 
-def _exif_of_png(file: BinaryIO) -> Image.Exif:
+def _orientation(image: Image.Image, file: BinaryIO) -> int:
+    """Return how a picture is stored, 1 (upright) to 8: of a TIFF, which Pillow and OpenCV turn by themselves, 1."""
+    # Pillow would decode all pixels of a PNG to look for a tag behind them.
+    return orientation_of(_exif_of_png(file) if image.format == "PNG" else image.info.get("exif", b""))
+
+
+def _exif_of_png(file: BinaryIO) -> bytes:
     """Return the tags of a PNG, which may stand before its pixels or behind them."""
-    exif = Image.Exif()
+    place = file.tell()
     file.seek(8)  # behind the signature
-    while len(start := file.read(8)) == 8:
+    exif = b""
+    while len(start := file.read(8)) == 8 and not exif:
         length = int.from_bytes(start[:4])
         if start[4:] == b"eXIf":
-            with suppress(Exception):  # Pillow's parsers raise errors of many kinds for broken tags.
-                exif.load(file.read(length))
-            break
+            exif = file.read(length)
         file.seek(length + 4, SEEK_CUR)  # and the checksum
+    file.seek(place)
     return exif
 
 

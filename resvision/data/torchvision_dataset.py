@@ -182,7 +182,7 @@ class _ArraySource(ClassificationSource):
         return len(self.images)
 
     def read(self, index: int) -> tuple[NDArray[Any], int]:
-        return self.images[index], self.label(index)
+        return self.images[index].copy(), self.label(index)  # An augmentation may change what it is given.
 
     def label(self, index: int) -> int:
         return int(self.labels[index])

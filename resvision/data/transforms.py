@@ -55,8 +55,8 @@ class SegmentationTransform:
     """
 
     def __init__(self, augmentation: Augmentation, crop_size: tuple[int, int] | None) -> None:
-        if crop_size and min(crop_size) < 1:
-            raise ValueError(f"crop_size is {list(crop_size)}; height and width must be at least 1")
+        if crop_size is not None:
+            _check_size(crop_size)
         augmentation = checked(augmentation)
         crop = _crop(crop_size) if crop_size else []
         transforms = [*augmentation, *crop] if isinstance(augmentation, list) else _segmentation(augmentation, crop)
@@ -80,7 +80,7 @@ class SegmentationTransform:
 
 
 class ClassificationTransform:
-    """Augments a picture, repeatably.
+    """Augments a picture, repeatably, from one thread at a time.
 
     The named strengths cut out a part of random size, place and proportions and resize it (Szegedy et al. 2014,
     arXiv:1409.4842, section 6), then flip it from left to right. `light` keeps at least half of the picture and changes
@@ -190,8 +190,7 @@ class MultiTaskTransform:
     """
 
     def __init__(self, augmentation: Augmentation, crop_size: tuple[int, int]) -> None:
-        if min(crop_size) < 1:
-            raise ValueError(f"crop_size is {list(crop_size)}; height and width must be at least 1")
+        _check_size(crop_size)
         augmentation = checked(augmentation)
         crop = _crop(crop_size)
         if isinstance(augmentation, list):
@@ -275,6 +274,12 @@ def _leading_crop(transforms: Sequence[albumentations.BasicTransform]) -> albume
         if type(first) is albumentations.RandomResizedCrop and first.p >= 1:
             return first
     return None
+
+
+def _check_size(size: object) -> None:
+    sides = list(size) if isinstance(size, list | tuple) else []
+    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
+        raise ValueError(f"crop_size is {sides or size}; height and width must be whole numbers of at least 1")
 
 
 def _check_pixels(image: Any, before: NDArray[Any]) -> None:

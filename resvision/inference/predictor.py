@@ -47,7 +47,7 @@ class Predictor:
         ValueError: There is no such device here.
     """
 
-    def __init__(self, task: VisionTask, device: str | None = None) -> None:
+    def __init__(self, task: VisionTask, device: str | torch.device | None = None) -> None:
         self.device = _device(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
         self.task = task.to(self.device)
         self.class_names = tuple(task.class_names)
@@ -82,7 +82,10 @@ class Predictor:
     def _pixels(self, image: str | Path | NDArray[Any] | Image.Image) -> NDArray[Any]:
         """Return the pixels of a picture, (H, W, C), as the model takes them."""
         if isinstance(image, Image.Image):
-            pixels = from_pillow(image, self.in_channels)
+            try:
+                pixels = from_pillow(image, self.in_channels)
+            except OSError as error:  # Pillow decodes here, and not before.
+                raise ValueError(f"the picture is damaged or cut short: {error}") from error
         elif isinstance(image, np.ndarray):
             pixels = image
         elif isinstance(image, str | Path):
@@ -186,7 +189,7 @@ def _device(name: str | torch.device) -> torch.device:
         raise ValueError(f"there is no device '{name}' here; give cpu, or cuda or mps where there is one") from error
 
 
-def load(ckpt_path: str | Path, device: str | None = None) -> Predictor:
+def load(ckpt_path: str | Path, device: str | torch.device | None = None) -> Predictor:
     """Load a trained model; no config, data or pretrained weights need be at hand, and no code is run.
 
     Args:

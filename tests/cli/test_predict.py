@@ -28,6 +28,12 @@ def test_pictures__of_one_stem_keep_their_whole_names(tmp_path: Path) -> None:
     assert set(_pictures(str(tmp_path)).values()) == {Path("a.jpg.png"), Path("a.png.png"), Path("b.png")}
 
 
+@pytest.mark.parametrize("names", [("a.jpg", "a.png", "a.jpg.jpg"), ("a.jpg", "A.png")])
+def test_pictures__never_share_an_output(tmp_path: Path, names: tuple[str, ...]) -> None:
+    _make(tmp_path, *names)
+    assert list(_pictures(str(tmp_path)).values()) == [Path(f"{name}.png") for name in sorted(names)]
+
+
 def test_pictures__of_a_glob_and_of_a_file(tmp_path: Path) -> None:
     _make(tmp_path, "x/a.jpg", "x/b.jpg", "x/c.png")
     assert list(_pictures(str(tmp_path / "x" / "*.jpg"))) == [tmp_path / "x/a.jpg", tmp_path / "x/b.jpg"]

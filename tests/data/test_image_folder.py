@@ -97,7 +97,7 @@ def test_val__is_held_out_where_it_has_no_folder(splits: Path) -> None:
     assert [len(_names(data, split)) for split in ("train", "val", "test")] == [5, 2, 7]
 
 
-@pytest.mark.parametrize("name", ["valid", "validation"])
+@pytest.mark.parametrize("name", ["valid", "validation", "Val", "Validation"])
 def test_val__may_be_called_otherwise(splits: Path, name: str) -> None:
     (splits / "val").rename(splits / name)
     assert all(f"/{name}/" in path for path in _names(_data(splits), "val"))
@@ -107,6 +107,23 @@ def test_val__of_two_names_is_ambiguous(splits: Path) -> None:
     (splits / "valid").mkdir()
     with pytest.raises(DataError, match=r"both val and valid are there; keep one of them$"):
         _data(splits)
+
+
+@pytest.mark.parametrize("name", ["Train", "training", "Training", "TRAIN"])
+def test_train__may_be_called_otherwise(splits: Path, name: str) -> None:
+    (splits / "train").rename(splits / name)
+    (splits / "test").rename(splits / "Testing")
+    data = _data(splits)
+    assert data.class_names == ("cat", "dog")
+    assert all(f"/{name}/" in path for path in _names(data, "train"))
+    assert all("/Testing/" in path for path in _names(data, "test"))
+
+
+def test_splits__without_classes_are_no_classes(tmp_path: Path) -> None:
+    for name in ("Training", "test"):
+        _write(tmp_path / name, 5)
+    with pytest.raises(DataError, match=r"Training, test are no classes; put a folder for each class into those of"):
+        _data(tmp_path)
 
 
 def test_class_of_trains__is_no_split(classes: Path) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -76,7 +78,7 @@ def test_parts__are_those_of_the_whole_picture(
         picture = open_image(path, channels)
         flag = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
         whole = np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), flag)).reshape(height, width, channels)
-        assert isinstance(picture, PartlyDecoded)
+        assert isinstance(picture, PartlyDecoded) == (not progressive)
         assert picture.shape == whole.shape
         np.testing.assert_array_equal(picture[:, :], whole)
         for _ in range(8):
@@ -137,8 +139,8 @@ def test_can_decode_parts__of_upright_whole_pictures_only() -> None:
 
     assert can(plain)
     assert can(_turned(plain, 1))
-    assert not any(can(_turned(plain, orientation)) for orientation in range(2, 10))
-    assert not can(_turned(_turned(plain, 1), 1))
+    assert not any(can(_turned(plain, orientation)) for orientation in range(2, 9))
+    assert not can(_encoded(_pixels(30, 40), progressive=True))
     assert not can(plain[:-1])
     cmyk = io.BytesIO()
     Image.new("CMYK", (40, 30)).save(cmyk, "JPEG")
@@ -181,3 +183,26 @@ def test_parts__are_decoded_in_processes_that_were_forked(tmp_path: Path) -> Non
     if child == 0:
         os._exit(0 if (picture[10:50, 20:60] == expected).all() else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@needs_extra
+def test_codec__leaves_standard_error_as_it_was_whatever_the_number_of_threads() -> None:
+    code = (
+        "import sys, threading\n"
+        "from resvision.data import jpeg\n"
+        "threads = [threading.Thread(target=jpeg._codec) for _ in range(4)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "assert jpeg._codec() is not None\n"
+        "print('here', file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stderr == "here\n"
+
+
+@needs_extra
+@pytest.mark.skipif(os.name != "posix", reason="closes a file descriptor by number")
+def test_codec__can_do_without_standard_error() -> None:
+    code = "import os; os.close(2); from resvision.data import jpeg; print(jpeg._codec() is not None)"
+    run = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    assert run.stdout == "True\n"

@@ -1,5 +1,6 @@
 import io
 import struct
+import threading
 import zlib
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from resvision.data.errors import DataError
-from resvision.data.reading import MAX_PIXELS, image_size, read_image, read_mask
+from resvision.data.reading import _QUIET, MAX_PIXELS, image_size, read_image, read_mask
 
 _RNG = np.random.default_rng(0)
 _COLOURS: NDArray[np.uint8] = _RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -316,3 +317,21 @@ def test_image_size__overlooks_broken_tags(tmp_path: Path, tags: bytes) -> None:
     chunk = struct.pack(">I", len(tags)) + content + struct.pack(">I", zlib.crc32(content))
     (tmp_path / "a.png").write_bytes(before[:33] + chunk + before[33:])
     assert image_size(tmp_path / "a.png") == read_image(tmp_path / "a.png").shape[:2] == (5, 7)
+
+
+def test_quiet__sets_the_level_of_logging_back_when_the_last_thread_has_gone() -> None:
+    before = cv2.utils.logging.getLogLevel()
+    barrier = threading.Barrier(8)
+
+    def read() -> None:
+        barrier.wait()
+        for _ in range(200):
+            with _QUIET:
+                assert cv2.utils.logging.getLogLevel() == 0
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert cv2.utils.logging.getLogLevel() == before > 0

@@ -100,11 +100,17 @@ def test_without_flips_and_padding__pictures_stay_as_they_are(root: Path) -> Non
             np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), read_image(path))
 
 
-def test_pictures__that_do_not_fit_are_one_line(root: Path) -> None:
-    data = _data(root, keep_decoded=0.0)
+def test_pictures__that_do_not_fit_are_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resvision.data.classification_module.memory", lambda: 100)
+    data = _data(root)
     data.setup("fit")
     with pytest.raises(DataError, match=r"the 24 training pictures take more than .* set augmentation: light"):
         data.train_dataloader()
+
+
+def test_pictures__are_kept_where_the_memory_is_not_known(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resvision.data.classification_module.memory", lambda: 0)
+    assert len(_batches(_data(root, keep_decoded=0.0))) > 0
 
 
 def test_memory__is_that_of_padded_pictures(root: Path) -> None:

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -87,3 +89,10 @@ def test_detection__training_batches_fit_the_size(augmentation: Strength) -> Non
     assert batch["image"].shape == (8, 3, 128, 128)  # padded to a multiple of 32
     assert int(batch["size"].max()) <= 100
     assert sum(map(len, batch["boxes"])) > 8
+
+
+def test_evaluation__of_fewer_pictures_than_processes_is_refused() -> None:
+    data = Shapes(32, train_size=4, val_size=2, batch_size=2, num_workers=0)
+    data.trainer = SimpleNamespace(world_size=3, global_rank=0)  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="val has 2 pictures for 3 processes, and each needs one; use fewer devices"):
+        data.val_dataloader()
