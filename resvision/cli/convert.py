@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resvision.cli.run_folder import new_folder
-from resvision.data.detection_convert import FORMATS, losses, open_folder, target_names, write_folder
+from resvision.data.detection_convert import (
+    FORMATS,
+    check_class_names,
+    losses,
+    open_folder,
+    target_names,
+    write_folder,
+)
 
 __all__ = ["main"]
 
@@ -17,7 +24,9 @@ def main(verb: str, words: Sequence[str]) -> int:
         raise ValueError(f"--from and --to are both {options.source}; there is nothing to convert")
     folder = open_folder(options.root, options.source)
     found = {split: folder.read(split) for split in folder.splits}
-    target_names(found, options.target)  # what stands against it is said before anything is written
+    # What stands against it is said before anything is written.
+    check_class_names(folder.class_names, options.target)
+    target_names(found, options.target)
     output = new_folder(Path("converted"), options.output, "--output")
     write_folder(output, options.target, folder.class_names, found, link=options.link)
     for split, annotations in found.items():

@@ -10,6 +10,7 @@ from typing import Any, final
 
 from numpy.typing import NDArray
 
+from resvision.data.detection_coco import read_coco
 from resvision.inference import DetectionResult
 
 __all__ = ["CocoResults", "write_boxes"]
@@ -35,20 +36,21 @@ class CocoResults:
 
     def __init__(self, pictures: Sequence[Path], class_names: Sequence[str], annotations: Path | None) -> None:
         self._entries: list[str] = []  # as they are written, a fifth of the memory of dictionaries
-        numbered = all(path.stem.isdecimal() for path in pictures) and len({p.stem for p in pictures}) == len(pictures)
+        numbered = len({int(path.stem) for path in pictures if path.stem.isdecimal()}) == len(pictures)
         self._ids = {path: int(path.stem) if numbered else place for place, path in enumerate(pictures, 1)}
         self._categories = list(range(1, len(class_names) + 1))
         if annotations is not None:
             self._take_ids(annotations, class_names)
 
     def _take_ids(self, annotations: Path, class_names: Sequence[str]) -> None:
-        wrong = f"{annotations} is no JSON file of COCO's: it needs the lists images and categories"
+        said = read_coco(annotations, ("images", "categories"))
         try:
-            said = json.loads(annotations.read_text(encoding="utf-8"))
-            images = {image["id"]: PurePath(image["file_name"]) for image in said["images"]}
+            images = {image["id"]: PurePath(image["file_name"].replace("\\", "/")) for image in said["images"]}
             categories = {category["name"]: category["id"] for category in said["categories"]}
-        except (UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(wrong) from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{annotations} is no JSON file of COCO's: images need id and file_name, categories id and name"
+            ) from error
         missing = [name for name in class_names if name not in categories]
         if missing:
             raise ValueError(f"{annotations} has no category {missing[0]!r}; it has {', '.join(categories)}")

@@ -139,7 +139,9 @@ def _config(verb: str, path: Path, content: Mapping[str, Any], request: Request,
     if verb == "fit":
         say(f"from {config}: all that this command does not say; from {path.name}: where the training stands")
     said_by_run = read_yaml(config)
-    return {key: said_by_run[key] for key in ("seed_everything", "trainer", "model", "data")}
+    if not isinstance(said_by_run, dict):
+        raise UsageError(f"{config} is no mapping of settings, so nothing says which data to use; add --config FILE")
+    return {key: said_by_run[key] for key in ("seed_everything", "trainer", "model", "data") if key in said_by_run}
 
 
 def _said_by_words(request: Request) -> set[str]:

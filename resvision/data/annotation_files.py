@@ -7,14 +7,17 @@ from typing import Any, Final
 
 from resvision.data.errors import DataError
 from resvision.data.listing import find_pictures
+from resvision.data.zipped import leads_out
 
-__all__ = ["box_of", "first_few", "inside", "names_of_pictures", "read_small"]
+__all__ = ["box_of", "first_few", "inside", "names_of_pictures", "read_lines", "read_small"]
 
 #: Files that an error names before it only counts.
 _SHOWN: Final = 3
+#: Most bytes of a text file.
+_MOST_BYTES: Final = 64 * 2**20
 
 
-def box_of(values: Sequence[Any], where: str) -> tuple[float, float, float, float]:
+def box_of(values: Any, where: str) -> tuple[float, float, float, float]:
     """Return four numbers of a box, each finite.
 
     Args:
@@ -25,9 +28,11 @@ def box_of(values: Sequence[Any], where: str) -> tuple[float, float, float, floa
         DataError: Not four numbers, or one of them is not finite.
     """
     try:
+        if not isinstance(values, list):
+            raise TypeError  # a text or a mapping may hold four numbers as well
         first, second, third, fourth = (float(value) for value in values)
     except (TypeError, ValueError, OverflowError):
-        raise DataError(f"{where}: the box is {_short(values)}; it has four numbers") from None
+        raise DataError(f"{where}: the box is {_short(values)}; it is a list of four numbers") from None
     if not (isfinite(first) and isfinite(second) and isfinite(third) and isfinite(fourth)):
         raise DataError(f"{where}: the box is {_short(values)}; its numbers must be finite")
     return first, second, third, fourth
@@ -45,7 +50,7 @@ def inside(folder: Path, name: str, where: str) -> tuple[str, Path]:
         DataError: No name, or one that leads out of the folder.
     """
     pure = PurePosixPath(name.replace("\\", "/"))
-    if not pure.name or pure.is_absolute() or ".." in pure.parts or "\0" in name:
+    if not pure.name or leads_out(name) or "\0" in name:
         raise DataError(f"{where}: the file name {name!r} is none below {folder}; give it relative to that folder")
     return pure.as_posix(), folder / pure
 
@@ -69,6 +74,19 @@ def read_small(path: Path, most: int) -> bytes:
     if len(data) > most:
         raise DataError(f"{path}: more than {most // 2**20} MiB of annotations for one picture; check it")
     return data
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file that are not empty, without the blanks around them.
+
+    Raises:
+        DataError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        text = read_small(path, _MOST_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file that can be read: {error}; save it as UTF-8") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def first_few(names: Sequence[str]) -> str:

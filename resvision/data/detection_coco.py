@@ -14,7 +14,7 @@ from resvision.data.given import given_as
 from resvision.data.listing import visible_files
 from resvision.data.splits import SPLITS, Split, split_named
 
-__all__ = ["CocoFolder", "CocoSplit", "write_coco"]
+__all__ = ["CocoFolder", "CocoSplit", "read_coco", "write_coco"]
 
 #: Beginnings of the names of annotations that COCO keeps for other tasks, beside those of boxes.
 _OTHER_TASKS: Final = ("captions", "image_info", "panoptic", "person_keypoints", "stuff")
@@ -70,7 +70,7 @@ class CocoFolder(DetectionFolder):
                 "name it, as in train: {annotations: labels.json, images: photos}"
             )
         self.splits = tuple(split for split in SPLITS if split in self._files)
-        self._train: Any = _load(self._files["train"].annotations)
+        self._train: Any = read_coco(self._files["train"].annotations)
         self.class_names = _class_names(self._train, self._files["train"].annotations)
 
     def read(self, split: Split) -> Annotations:
@@ -79,7 +79,7 @@ class CocoFolder(DetectionFolder):
         if split == "train" and self._train is not None:
             said, self._train = self._train, None  # hundreds of megabytes, in COCO's own
         else:
-            said = _load(files.annotations)
+            said = read_coco(files.annotations)
         return _read(said, files, self.class_names, alone=len(self.splits) == 1)
 
 
@@ -140,7 +140,16 @@ def _folders(root: Path, annotations: Path) -> tuple[Path, ...]:
     return tuple(folder for folder in dict.fromkeys(folders) if folder.is_dir())
 
 
-def _load(path: Path) -> Any:
+def read_coco(path: Path, lists: Sequence[str] = ("images", "annotations", "categories")) -> dict[str, Any]:
+    """Read a JSON file of COCO's.
+
+    Args:
+        path: The file.
+        lists: Keys of the lists that it must hold; what is in them is not looked at.
+
+    Raises:
+        DataError: The file cannot be read, is no JSON, or lacks one of the lists.
+    """
     try:
         with path.open(encoding="utf-8-sig") as file:
             said = json.load(file)
@@ -150,8 +159,8 @@ def _load(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     if not isinstance(said, dict):
         kind = "results, not annotations" if isinstance(said, list) else "no COCO annotations"
-        raise DataError(f"{path}: {kind}; it must hold images, annotations and categories")
-    for key in ("images", "annotations", "categories"):
+        raise DataError(f"{path}: {kind}; it must hold {', '.join(lists[:-1])} and {lists[-1]}")
+    for key in lists:
         if not isinstance(said.get(key), list):
             raise DataError(f"{path}: no COCO annotations: there is no list of {key}")
     return said
@@ -211,7 +220,7 @@ def _read(said: dict[str, Any], files: _Files, class_names: Sequence[str], *, al
             raise DataError(f"{where}: the id {number!r} is there twice; give each picture its own")
         name, file = inside(folder, name, where)
         listed.add(name)
-        pictures[number] = draft.picture(name, file, f"{path}, {name}", _declared(entry))
+        pictures[number] = draft.picture(name, file, f"{path}, {name}", _declared(entry, where))
     categories = _categories(said, path)
     labels = {name: label for label, name in enumerate(class_names)}
     for position, entry in enumerate(said["annotations"]):
@@ -249,9 +258,19 @@ def _get(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any
     return value
 
 
-def _declared(entry: dict[str, Any]) -> tuple[int, int] | None:
-    height, width = entry.get("height"), entry.get("width")
-    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+def _declared(entry: dict[str, Any], where: str) -> tuple[int, int] | None:
+    height, width = (_whole(entry, key, where) for key in ("height", "width"))
+    return None if height is None or width is None else (height, width)
+
+
+def _whole(entry: dict[str, Any], key: str, where: str) -> int | None:
+    """Return a number of pixels, which some tools write as 640.0, and None where there is none."""
+    value = entry.get(key)
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    raise DataError(f"{where}: {key} is {value!r:.60}; give a whole number of pixels, or leave it out")
 
 
 def _label(number: float, categories: Mapping[int, str], labels: Mapping[str, int], where: str) -> int:

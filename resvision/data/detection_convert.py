@@ -2,10 +2,11 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
+from unicodedata import category
 
 from resvision.data.detection_coco import CocoFolder, write_coco
 from resvision.data.detection_records import Annotations, DetectionFolder, Flag
@@ -14,11 +15,14 @@ from resvision.data.detection_yolo import YoloFolder, write_data_yaml, write_yol
 from resvision.data.errors import DataError
 from resvision.data.splits import Split
 
-__all__ = ["FORMATS", "Format", "losses", "open_folder", "target_names", "write_folder"]
+__all__ = ["FORMATS", "Format", "check_class_names", "losses", "open_folder", "target_names", "write_folder"]
 
 Format = Literal["coco", "voc", "yolo"]
 
 FORMATS: Final[tuple[Format, ...]] = ("coco", "voc", "yolo")
+
+#: Unicode's kinds of marks that a line or an XML file does not hold: control characters, halves of marks, line ends.
+_NO_TEXT: Final = ("Cc", "Cs", "Zl", "Zp")
 
 
 def open_folder(root: Path, form: Format) -> DetectionFolder:
@@ -42,6 +46,19 @@ def losses(annotations: Annotations, form: Format) -> list[str]:
         "objects whose area is now that of their box": ~crowds & sized,
     }
     return [f"{what}: {mask.sum()}" for what, mask in counts.items() if mask.any()]
+
+
+def check_class_names(class_names: Sequence[str], form: Format) -> None:
+    """Check that a format gives back the names of the classes as they are.
+
+    Raises:
+        DataError: VOC does not: of a name it keeps what stands between the blanks around it, on a single line.
+    """
+    for name in class_names if form == "voc" else ():
+        if name != name.strip():
+            raise DataError(f"VOC drops the blanks around the name of the class {name!r}; rename the class")
+        if not name or any(category(mark) in _NO_TEXT for mark in name):
+            raise DataError(f"VOC cannot hold the class {name!r}: a name is one line of text; rename the class")
 
 
 def target_names(found: Mapping[Split, Annotations], form: Format) -> dict[Split, tuple[str, ...]]:
@@ -78,8 +95,9 @@ def write_folder(
         link: Whether to link to the pictures instead of copying them.
 
     Raises:
-        DataError: See `target_names`; then nothing has been written.
+        DataError: See `check_class_names` and `target_names`; then nothing has been written.
     """
+    check_class_names(class_names, form)
     named = target_names(found, form)
     for split, annotations in found.items():
         renamed = replace(annotations, names=named[split])

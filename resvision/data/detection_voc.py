@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Final, final
 
-from resvision.data.annotation_files import first_few, inside, names_of_pictures
+from resvision.data.annotation_files import first_few, inside, names_of_pictures, read_lines
 from resvision.data.detection_records import Annotations, DetectionFolder, Draft
 from resvision.data.errors import DataError
 from resvision.data.listing import visible_files
@@ -30,13 +30,13 @@ class _Part:
     Attributes:
         annotations: Folder of the XML files.
         pictures: Folder of the pictures.
-        stems: Path of each picture and its XML file below those folders, without the ending.
+        files: XML file of each picture, by the path of both below those folders, without the ending.
         repeated: Stems that were listed more than once.
     """
 
     annotations: Path
     pictures: Path
-    stems: tuple[str, ...]
+    files: Mapping[str, Path]
     repeated: tuple[str, ...] = ()
 
 
@@ -66,10 +66,10 @@ class VocFolder(DetectionFolder):
         self._parts = _find(root, {split: name for split, name in named.items() if name is not None})
         self.splits = tuple(split for split in SPLITS if split in self._parts)
         self._parsed = {
-            split: {stem: read_annotation(part.annotations / f"{stem}.xml") for stem in part.stems}
+            split: {stem: read_annotation(xml) for stem, xml in part.files.items()}
             for split, part in self._parts.items()
         }
-        self.class_names = tuple(class_names or _listed(root / _CLASS_FILE) or self._found())
+        self.class_names = tuple(class_names or _listed_classes(root / _CLASS_FILE) or self._found())
 
     def _found(self) -> list[str]:
         """Return the classes of all objects, in the order of the alphabet."""
@@ -77,7 +77,7 @@ class VocFolder(DetectionFolder):
         for split, part in self._parts.items():
             for stem, parsed in self._parsed[split].items():
                 for thing in parsed.objects:
-                    first.setdefault(thing.name, part.annotations / f"{stem}.xml")
+                    first.setdefault(thing.name, part.files[stem])
         names = sorted(first)
         folded: dict[str, str] = {}
         for name in names:
@@ -99,7 +99,7 @@ class VocFolder(DetectionFolder):
             files.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(name)
         labels = {name: label for label, name in enumerate(self.class_names)}
         for stem, parsed in self._parsed[split].items():
-            xml = part.annotations / f"{stem}.xml"
+            xml = part.files[stem]
             name, path = _picture(part, stem, parsed, files.get(stem, []), xml)
             picture = draft.picture(name, path, str(xml), parsed.size)
             for number, thing in enumerate(parsed.objects):
@@ -113,7 +113,7 @@ class VocFolder(DetectionFolder):
             draft.repairs.add("pictures listed twice, taken once", part.repeated[0], len(part.repeated))
         if split == "train":
             together = [other for other in self._parts.values() if other.pictures == part.pictures]
-            listed = {stem for other in together for stem in other.stems}
+            listed = {stem for other in together for stem in other.files}
             draft.count_left_out(part.pictures, (name for stem in listed for name in files.get(stem, [])))
         return draft.finish(f"{self.root}, {split}")
 
@@ -136,15 +136,8 @@ def _label(name: str, labels: Mapping[str, int], where: str) -> int:
     raise DataError(f"{where}: there is no class {name!r}; {hint}")
 
 
-def _listed(path: Path) -> list[str]:
-    """Return the lines of a text file that are not empty, none where there is no such file."""
-    if not path.is_file():
-        return []
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+def _listed_classes(path: Path) -> list[str]:
+    return read_lines(path) if path.is_file() else []
 
 
 def _find(root: Path, named: Mapping[Split, str]) -> dict[Split, _Part]:
@@ -159,7 +152,7 @@ def _find(root: Path, named: Mapping[Split, str]) -> dict[Split, _Part]:
     parts: dict[Split, _Part] = {}
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
         found = split_named(folder.name)
-        if found is None or not (part := _everything(folder)).stems:
+        if found is None or not (part := _everything(folder)).files:
             continue
         if found[0] in parts:
             raise DataError(f"{folder}: another folder is named after {found[0]} too; keep one of them")
@@ -167,7 +160,7 @@ def _find(root: Path, named: Mapping[Split, str]) -> dict[Split, _Part]:
     if "train" in parts:
         return parts
     part = _everything(root)
-    if not part.stems:
+    if not part.files:
         raise DataError(f"{root}: there are no XML files, in Annotations or beside the pictures; set root")
     return {"train": part}
 
@@ -190,33 +183,34 @@ def _read_list(root: Path, lists: Path, split: Split, name: str) -> _Part:
     if not path.is_file():
         raise DataError(f"{path}: there is no such list; set {split} to one of: {', '.join(_lists(lists))}")
     annotations, pictures = _folder(root, _ANNOTATIONS), _folder(root, _PICTURES)
-    stems: dict[str, None] = {}
+    files: dict[str, Path] = {}
     repeated, missing = [], []
-    for number, line in enumerate(_listed(path)):
+    for number, line in enumerate(read_lines(path)):
         pure = PurePosixPath(line)
         stem, _ = inside(
             annotations,
             str(pure.with_suffix("") if pure.suffix.lower() in IMAGE_SUFFIXES else pure),
             f"{path}: entry {number}",
         )
-        if stem in stems:
+        lower, upper = annotations / f"{stem}.xml", annotations / f"{stem}.XML"
+        if stem in files:
             repeated.append(f"{path}, {stem}")
-        elif not (annotations / f"{stem}.xml").is_file():
+        elif not lower.is_file() and not upper.is_file():
             missing.append(stem)
-        stems[stem] = None
+        files[stem] = lower if lower.is_file() else upper
     if missing:
         raise DataError(
-            f"{path}: {len(missing)} of {len(stems)} pictures have no XML file in {annotations}: {first_few(missing)}; "
+            f"{path}: {len(missing)} of {len(files)} pictures have no XML file in {annotations}: {first_few(missing)}; "
             "add the files (one without objects for a picture without), or take the pictures out of the list"
         )
-    return _Part(annotations, pictures, tuple(stems), tuple(repeated))
+    return _Part(annotations, pictures, files, tuple(repeated))
 
 
 def _everything(folder: Path) -> _Part:
     """Return all XML files of a folder and the pictures with them."""
     annotations = _folder(folder, _ANNOTATIONS)
-    stems = sorted(path.with_suffix("").as_posix() for path in visible_files(annotations, {".xml"}))
-    return _Part(annotations, _folder(folder, _PICTURES), tuple(stems))
+    files = {path.with_suffix("").as_posix(): annotations / path for path in visible_files(annotations, {".xml"})}
+    return _Part(annotations, _folder(folder, _PICTURES), dict(sorted(files.items())))
 
 
 def _folder(root: Path, names: Sequence[str]) -> Path:

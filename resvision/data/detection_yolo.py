@@ -9,13 +9,14 @@ from typing import Any, Final, final
 import numpy as np
 import yaml
 
-from resvision.data.annotation_files import first_few, inside, names_of_pictures, read_small
+from resvision.data.annotation_files import first_few, inside, names_of_pictures, read_lines
 from resvision.data.detection_records import Annotations, DetectionFolder, Draft, Flag
 from resvision.data.errors import DataError
 from resvision.data.listing import visible_files
 from resvision.data.plain_yaml import read_yaml
 from resvision.data.reading import IMAGE_SUFFIXES
 from resvision.data.splits import SPLITS, Split
+from resvision.data.zipped import leads_out
 
 __all__ = ["YoloFolder", "write_data_yaml", "write_yolo"]
 
@@ -23,8 +24,6 @@ __all__ = ["YoloFolder", "write_data_yaml", "write_yolo"]
 _KEYS: Final[dict[Split, tuple[str, ...]]] = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 #: A centre further out than this part of a picture is none that was rounded.
 _SLACK: Final = 0.01
-#: Most bytes of the label file of a picture.
-_MOST_BYTES: Final = 64 * 2**20
 #: Written by a labelling tool beside the label files.
 _NO_LABELS: Final = "classes.txt"
 #: Digits of a part of the picture that are written: enough for a millionth of a pixel.
@@ -103,7 +102,7 @@ class YoloFolder(DetectionFolder):
             folder = place if alone else self._base
             return [((place / name).relative_to(folder).as_posix(), place / name) for name in names]
         pictures: dict[str, Path] = {}
-        for number, line in enumerate(_lines(place)):
+        for number, line in enumerate(read_lines(place)):
             where = f"{place}: entry {number}"
             # Lists name pictures from their own folder or from that of the data set.
             name, path = min((inside(folder, line, where) for folder in (place.parent, self._base)), key=_is_missing)
@@ -114,7 +113,7 @@ class YoloFolder(DetectionFolder):
 
     def _add(self, draft: Draft, picture: int, path: Path) -> None:
         """Add the boxes of a label file."""
-        for number, line in enumerate(_lines(path)):
+        for number, line in enumerate(read_lines(path)):
             where = f"{path}: box {number}"
             first, *rest = line.split()
             label = _number(first, where)
@@ -152,15 +151,6 @@ def _number(word: str, where: str) -> float:
     if not isfinite(number):
         raise DataError(f"{where}: {word!r:.40} is no number")
     return number
-
-
-def _lines(path: Path) -> list[str]:
-    """Return the lines of a text file that are not empty."""
-    try:
-        text = read_small(path, _MOST_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file that can be read: {error}") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _label_file(root: Path, picture: Path) -> Path:
@@ -217,6 +207,9 @@ def _names(said: dict[str, Any], path: Path) -> tuple[str, ...]:
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
         raise DataError(f"{path}: names must list the classes, as in names: [cat, dog]")
+    for name in names:
+        if isinstance(name, bool):
+            raise DataError(f"{path}: names holds {name}, as YAML takes yes, no, on and off; put the name in quotes")
     if isinstance(count, int) and count != len(names):
         raise DataError(f"{path}: nc is {count}, and names has {len(names)} classes; make them agree")
     found = tuple(map(str, names))
@@ -233,9 +226,8 @@ def _base(root: Path, path: Any) -> Path:
     """
     if not isinstance(path, str) or path in ("", "."):
         return root
-    pure = PurePosixPath(path.replace("\\", "/"))
-    is_below = not pure.is_absolute() and ".." not in pure.parts and (root / pure).is_dir()
-    return root / pure if is_below else root
+    below = root / path.replace("\\", "/")
+    return below if not leads_out(path) and below.is_dir() else root
 
 
 def _as_list(places: Any) -> list[Any]:
@@ -249,7 +241,7 @@ def _place(root: Path, base: Path, place: Any, where: str) -> Path:
     if place in (".", "./"):
         return base
     # Much data comes with `../train/images`, meant from a folder beside the pictures.
-    _, path = inside(base, place.removeprefix("../"), where)
+    _, path = inside(base, place.replace("\\", "/").removeprefix("../"), where)
     if not path.exists():
         raise DataError(f"{path}: there is no such folder; {where} is {place!r}, below {base}")
     return path

@@ -132,7 +132,7 @@ class HuggingFaceDataset(ClassificationDataModule):
             except (KeyError, TypeError):
                 raise DataError(
                     f"{self.path}/{split}/{index}: the label is {value!r}, no class of the training split; "
-                    "choose a split that is labelled"
+                    "choose a split that is labelled, or remove the row"
                 ) from None
         return _TableSource(f"{self.path}/{split}", table, self._columns[0], labels, self.channels)
 
@@ -224,7 +224,9 @@ def _reader_of_labels(path: str, table: Any, column: str) -> tuple[list[str], Ca
     values = table[column]
     names = getattr(feature if inner is None else inner, "names", None)
     if names is None:
-        found = sorted(set(values) if inner is None else {value for row in values for value in row})
+        rows = ([value] for value in values) if inner is None else (row or [] for row in values)
+        # A row of None is named once the labels are read.
+        found = sorted({value for row in rows for value in row if value is not None})
         numbers = {value: number for number, value in enumerate(found)}
         names = [str(value) for value in found]
     else:

@@ -12,8 +12,8 @@ __all__ = ["find_pictures", "visible_files"]
 def visible_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """Return the files below a folder, relative to it, in order.
 
-    What is hidden, such as `._a.jpg` of macOS and `.ipynb_checkpoints`, is left out; links to folders and folders that
-    cannot be opened are not searched.
+    What is hidden, such as `._a.jpg` of macOS and `.ipynb_checkpoints`, is left out, and so are links that lead to no
+    file; links to folders and folders that cannot be opened are not searched.
 
     Args:
         folder: Where to look, in its folders as well.
@@ -34,9 +34,16 @@ def visible_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     pending.append((*below, entry.name))
-                elif os.path.splitext(entry.name)[1].lower() in suffixes and entry.is_file():  # noqa: PTH122  # as fast
+                elif os.path.splitext(entry.name)[1].lower() in suffixes and _is_file(entry):  # noqa: PTH122  # as fast
                     found.append((*below, entry.name))
     return [Path(*parts) for parts in sorted(found)]
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # of a link that leads to itself, or where nobody may look
+        return False
 
 
 def find_pictures(folder: Path) -> list[Path]:

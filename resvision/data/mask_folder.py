@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resvision.batch import IGNORE_INDEX
-from resvision.data.annotation_files import inside
+from resvision.data.annotation_files import inside, read_lines
 from resvision.data.base import Split, VisionDataModule
 from resvision.data.classification import divide
 from resvision.data.errors import DataError
@@ -155,7 +155,7 @@ def _class_names(root: Path, names: list[str] | str) -> list[str]:
             raise DataError(
                 f"{path}: there is no such file; class_names is a list, or a text file with one on each line"
             )
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = read_lines(path)
     if not 1 <= len(names) <= IGNORE_INDEX:
         raise ValueError(f"class_names has {len(names)} names; give 1 to {IGNORE_INDEX}")
     if IGNORE in names:

@@ -7,6 +7,7 @@ from resvision.data.annotation_files import first_few
 from resvision.data.errors import DataError
 from resvision.data.listing import find_pictures
 from resvision.data.reading import IMAGE_SUFFIXES
+from resvision.data.zipped import leads_out
 
 __all__ = ["Folders", "Pair", "find_pairs"]
 
@@ -78,7 +79,7 @@ def find_pairs(root: Path, split: str, folders: Folders) -> list[Pair]:
 def _find(root: Path, option: str, place: str) -> dict[str, Path]:
     """Return the pictures of a folder or a pattern by the part of their names that pairs them."""
     relative = PurePath(place)
-    if relative.is_absolute() or ".." in relative.parts:
+    if leads_out(place):
         raise ValueError(f"{option} is {place!r}; name a folder below the root, {root}")
     pattern = relative.name if "*" in relative.name else None
     folder = root / (relative.parent if pattern else relative)

@@ -10,18 +10,24 @@ import stat
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, final
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from resvision.data.errors import DataError
 
-__all__ = ["ZipArchive", "ZipEntry"]
+__all__ = ["ZipArchive", "ZipEntry", "leads_out"]
 
 #: Most bytes of an entry once it is unpacked, about as many as the largest picture that is decoded has uncompressed.
 _MOST_BYTES: Final = 2**29
 _METHODS: Final = (ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA)
+#: Methods of which `ZipExtFile.read` unpacks no more bytes than it is asked for; of the others, all that so many packed
+#: bytes hold, which is why they are read in small parts.
+_BOUNDED: Final = (ZIP_STORED, ZIP_DEFLATED)
+_PART_BYTES: Final = 4096
 #: A name that begins at the root of a drive or a computer.
 _ANCHOR: Final = re.compile(r"[a-zA-Z]:|[/\\]")
 _ENCRYPTED: Final = 1  # Bit 0 of the flags: APPNOTE.TXT of PKWARE, section 4.4.4.
@@ -58,21 +64,25 @@ class ZipArchive:
             parts = entry.parts
             if not info.filename.lower().endswith(endings) or _is_litter(parts):
                 continue
-            _check(info, entry, parts)
+            _check(info, entry)
             if parts in entries:
                 raise DataError(f"{entry}: this name comes twice in the archive; pack it anew")
             entries[parts] = entry
         return list(entries.values())
 
     def read(self, name: str) -> bytes:
-        """Return the contents of an entry.
+        """Return the contents of an entry; no more is unpacked than the archive says that there is.
 
         Raises:
-            DataError: The entry is damaged, or gone.
+            DataError: The entry is damaged, holds more than it says, or is gone.
         """
         try:
-            return self._file().read(name)
-        except (BadZipFile, KeyError, EOFError, zlib.error, OSError) as error:
+            info = self._file().getinfo(name)
+            with self._file().open(info) as packed:
+                if info.compress_type in _BOUNDED:
+                    return packed.read(info.file_size)
+                return b"".join(iter(partial(packed.read, _PART_BYTES), b""))
+        except (BadZipFile, KeyError, EOFError, zlib.error, LZMAError, OSError) as error:
             raise DataError(f"{self.path}/{name}: damaged within the archive; replace or remove it") from error
 
     def size(self, name: str) -> int:
@@ -128,8 +138,13 @@ def _is_litter(parts: Sequence[str]) -> bool:
     return "__MACOSX" in parts or any(part[0] == "." and part != ".." for part in parts)
 
 
-def _check(info: ZipInfo, entry: ZipEntry, parts: Sequence[str]) -> None:
-    if _ANCHOR.match(entry.name) or ".." in parts or stat.S_ISLNK(info.external_attr >> 16):
+def leads_out(name: str) -> bool:
+    """Return whether a name leads out of what it is relative to, on Windows at least."""
+    return _ANCHOR.match(name) is not None or ".." in name.replace("\\", "/").split("/")
+
+
+def _check(info: ZipInfo, entry: ZipEntry) -> None:
+    if leads_out(entry.name) or stat.S_ISLNK(info.external_attr >> 16):
         raise DataError(f"{entry}: this entry leads out of its archive; pack it anew, as plain files below one folder")
     if info.flag_bits & _ENCRYPTED:
         raise DataError(f"{entry}: the entry is encrypted; pack the archive anew without a password")

@@ -1,5 +1,6 @@
 """What a person types wrongly ends in one or two lines, never in a traceback, and leaves nothing behind."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,9 @@ import torch
 from PIL import Image
 
 from resvision.cli import main
+from resvision.cli.messages import UsageError
+from resvision.cli.origin import Origin
+from resvision.cli.request import Request
 
 SHAPES = str(Path(__file__).parents[1] / "conf" / "seg_shapes.yaml")
 
@@ -158,6 +162,28 @@ def test_checkpoint__broken_ones_are_named(
     complaint = _complaint([verb, *source, "--ckpt_path", str(path)], capsys)
     assert str(path) in complaint
     assert said in complaint
+
+
+def _run_with_config(text: str) -> Request:
+    run = Path("run")
+    (run / "checkpoints").mkdir(parents=True)
+    said = {"resvision": {"task": "a:B", "class_names": []}, "hyper_parameters": {}, "state_dict": {}}
+    torch.save(said, run / "checkpoints" / "best.ckpt")
+    (run / "config.yaml").write_text(text, encoding="utf-8")
+    return Request.parse(["--ckpt_path", str(run)])
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b", "text"])
+def test_scoring__names_the_config_of_a_run_that_says_nothing(text: str) -> None:
+    request = _run_with_config(text)
+    with pytest.raises(UsageError, match=r"^run/config\.yaml is no mapping of settings, so .*; add --config FILE$"):
+        Origin.of("validate", request, print)
+
+
+def test_scoring__takes_what_the_config_of_a_run_says() -> None:
+    request = _run_with_config("data: {class_path: Shapes}\nmodel: {class_path: A}\nfit: 3")
+    words = Origin.of("validate", request, print).words
+    assert json.loads(words[1]) == {"data": {"class_path": "Shapes"}, "model": {"class_path": "A"}}
 
 
 def test_predict__refuses_random_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,12 @@ def _written(results: CocoResults, picture: Path, folder: Path) -> list[dict[str
 
 @pytest.mark.parametrize(
     ("names", "expected"),
-    [(["000007.jpg", "000123.jpg"], 123), (["a.jpg", "000123.jpg"], 2), (["x/1.jpg", "y/1.jpg"], 2)],
+    [
+        (["000007.jpg", "000123.jpg"], 123),
+        (["a.jpg", "000123.jpg"], 2),
+        (["x/1.jpg", "y/1.jpg"], 2),
+        (["x/0003.jpg", "y/3.jpg"], 2),
+    ],
 )
 def test_results__count_pictures_unless_they_are_numbered(tmp_path: Path, names: list[str], expected: int) -> None:
     pictures = [Path(name) for name in names]
@@ -55,6 +60,13 @@ def _annotations(folder: Path, images: dict[int, str]) -> Path:
     file = folder / "said.json"
     file.write_text(json.dumps(said), encoding="utf-8")
     return file
+
+
+def test_results__take_annotations_as_training_does(tmp_path: Path) -> None:
+    file = _annotations(tmp_path, {11: "cam1\\1.jpg", 22: "cam2\\1.jpg"})
+    file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    picture = Path("cams/cam2/1.jpg")
+    assert _written(CocoResults([picture], NAMES, file), picture, tmp_path)[0]["image_id"] == 22
 
 
 @pytest.mark.parametrize(
@@ -108,8 +120,10 @@ def test_results__give_no_id_that_is_not_sure(
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("[]", "is no JSON file of COCO's"),
-        ("{", "is no JSON file of COCO's"),
+        ("[]", r"said\.json: results, not annotations; it must hold images and categories"),
+        ("{", r"said\.json: not a JSON file that can be read"),
+        ('{"images": [{"id": 1}], "categories": []}', "is no JSON file of COCO's: images need id and file_name"),
+        ('{"images": [{"id": 1, "file_name": 7}], "categories": []}', "is no JSON file of COCO's: images need id"),
         ('{"images": [], "categories": [{"id": 1, "name": "cat"}]}', "no category 'dog'; it has cat"),
         (
             '{"images": [], "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}',

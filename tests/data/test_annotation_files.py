@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from resvision.data.annotation_files import box_of, first_few, inside, names_of_pictures, read_small
+from resvision.data.annotation_files import box_of, first_few, inside, names_of_pictures, read_lines, read_small
 from resvision.data.errors import DataError
 from tests.data.box_folders import draw
 
@@ -13,7 +13,10 @@ def test_inside__takes_either_slash(tmp_path: Path) -> None:
     assert inside(tmp_path, "./a//b.png", "x") == ("a/b.png", tmp_path / "a" / "b.png")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "/", "../a", "a/../../b", "a\\..\\..\\b", "/etc/passwd", "a\0b"])
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "/", "../a", "a/../../b", "a\\..\\..\\b", "/etc/passwd", "a\0b", "C:/a", "c:a", "C:\\a", "\\a"],
+)
 def test_inside__refuses_what_leads_out(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^x: the file name .* is none below"):
         inside(tmp_path, name, "x")
@@ -36,11 +39,34 @@ def test_read_small__stops_at_the_limit(tmp_path: Path) -> None:
         read_small(tmp_path / "none.txt", 1)
 
 
+def test_read_lines__leaves_out_empty_ones_and_names_a_file_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbf one\r\n\r\n  \r\ntwo words \nthree")
+    assert read_lines(path) == ["one", "two words", "three"]
+    path.write_bytes(b"fl\xe4che")
+    with pytest.raises(DataError, match=r"a\.txt: not a text file that can be read: .*; save it as UTF-8$"):
+        read_lines(path)
+    with pytest.raises(DataError, match=r"none\.txt: cannot be read: No such file"):
+        read_lines(tmp_path / "none.txt")
+
+
 @pytest.mark.parametrize(
-    "values", [None, 3, "12", [1, 2, 3], [1, 2, 3, 4, 5], [1, 2, 3, "x"], [1, 2, 3, 10**400], [[1]] * 4]
+    "values",
+    [
+        None,
+        3,
+        "12",
+        "1234",
+        {"1": 1, "2": 2, "3": 5, "4": 6},
+        [1, 2, 3],
+        [1, 2, 3, 4, 5],
+        [1, 2, 3, "x"],
+        [1, 2, 3, 10**400],
+        [[1]] * 4,
+    ],
 )
 def test_box_of__wants_four_numbers(values: Any) -> None:
-    with pytest.raises(DataError, match=r"^x: the box is .*; it has four numbers$") as caught:
+    with pytest.raises(DataError, match=r"^x: the box is .*; it is a list of four numbers$") as caught:
         box_of(values, "x")
     assert len(str(caught.value)) < 130
 

@@ -51,6 +51,11 @@ def test_read__agrees_with_another_reader_of_the_format(tmp_path: Path) -> None:
         np.testing.assert_allclose(np.hstack([ours[:, :2], ours[:, 2:] - ours[:, :2]]), theirs.reshape(-1, 4))
 
 
+@pytest.mark.parametrize("height", [40.0, 0, None])
+def test_size__may_be_a_whole_number_of_any_kind_or_missing(height: float | None, tmp_path: Path) -> None:
+    assert len(_read(_spoil(tmp_path, "images", 1, "height", value=height))) == 3
+
+
 def test_most_objects__are_those_of_one_picture_without_its_crowds(tmp_path: Path) -> None:
     said = coco_said()
     data = CocoDetection(str(write_coco_set(tmp_path / "whole", said)), val_fraction=0.4)
@@ -166,8 +171,9 @@ def test_val__class_that_differs_by_case_is_an_error_that_suggests_the_other(tmp
             r"annotation 0: the box is \[1, 2, nan, 4\]; its numbers mu",
         ),
         (("annotations", 0, "bbox"), [1, 2, float("inf"), 4], r"annotation 0: the box is .*inf.*must be finite"),
-        (("annotations", 0, "bbox"), [1, 2, 3], r"annotation 0: the box is \[1, 2, 3\]; it has four numbers"),
-        (("annotations", 0, "bbox"), None, r"annotation 0: the box is None; it has four numbers"),
+        (("annotations", 0, "bbox"), [1, 2, 3], r"annotation 0: the box is \[1, 2, 3\]; it is a list of four numbers"),
+        (("annotations", 0, "bbox"), None, r"annotation 0: the box is None; it is a list of four numbers"),
+        (("annotations", 0, "bbox"), "1234", r"annotation 0: the box is '1234'; it is a list of four numbers"),
         (("annotations", 0), 7, r"annotation 0: no COCO annotations: image_id is None"),
         (("images", 1, "id"), 10, r"image 1: the id 10 is there twice"),
         (("images", 1, "file_name"), "a.png", r"train.json, a.png: the picture a.png is listed twice"),
@@ -190,6 +196,9 @@ def test_val__class_that_differs_by_case_is_an_error_that_suggests_the_other(tmp
             640,
             r"train.json, b.png: boxes for 640x40 pixels, but b.png has 60x40; correct the size",
         ),
+        (("images", 1, "height"), 80.0, r"train.json, b.png: boxes for 60x80 pixels, but b.png has 60x40; correct the"),
+        (("images", 1, "height"), "40", r"image 1: height is '40'; give a whole number of pixels, or leave it out$"),
+        (("images", 1, "width"), 60.5, r"image 1: width is 60.5; give a whole number of pixels, or leave it out$"),
         (("images",), [], r"annotation 0: image_id is 10, and no image has this id"),
         (("categories", 0, "id"), 3, r"category 1: the id 3 or the name 'cat' is there twice"),
         (("categories", 0, "name"), "cat", r"category 1: the id 3 or the name 'cat' is there twice"),

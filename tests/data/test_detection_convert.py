@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resvision.data.detection_convert import FORMATS, Format, losses, open_folder, target_names, write_folder
+from resvision.data.detection_convert import (
+    FORMATS,
+    Format,
+    check_class_names,
+    losses,
+    open_folder,
+    target_names,
+    write_folder,
+)
 from resvision.data.detection_records import Annotations, DetectionFolder, Flag
 from resvision.data.errors import DataError
 from resvision.data.splits import Split
@@ -116,6 +124,32 @@ def test_names__that_two_pictures_of_a_split_would_share_are_an_error(tmp_path: 
     for form in ("voc", "yolo"):
         with pytest.raises(DataError, match=r"train: there are two pictures .*a with different endings; rename one"):
             target_names(found, form)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dog ", "VOC drops the blanks around the name of the class 'dog '; rename the class"),
+        ("", "VOC cannot hold the class '': a name is one line of text; rename the class"),
+        ("dog\ncat", r"VOC cannot hold the class 'dog\\ncat': a name is one line of text; rename the class"),
+        ("dog\x0bcat", r"VOC cannot hold the class 'dog\\x0bcat': a name is one line of text"),
+        ("dog\ud800", r"VOC cannot hold the class 'dog\\ud800': a name is one line of text"),
+        ("dog\u2028cat", r"VOC cannot hold the class 'dog\\u2028cat': a name is one line of text"),
+    ],
+)
+def test_class_name__that_voc_would_not_give_back_is_refused(
+    name: str, message: str, source: DetectionFolder, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=rf"^{message}"):
+        write_folder(tmp_path / "voc", "voc", ("dog", name), _all(source), link=False)
+    assert not (tmp_path / "voc").exists()
+    check_class_names(("dog", name), "coco")
+
+
+def test_class_name__of_several_words_and_other_letters_comes_back(source: DetectionFolder, tmp_path: Path) -> None:
+    names = ("Käfer: <a & b>", "\u0645\u06cc\u200c\u062e")
+    write_folder(tmp_path / "voc", "voc", names, _all(source), link=False)
+    assert open_folder(tmp_path / "voc", "voc").class_names == names
 
 
 def test_names__with_folders_are_kept(tmp_path: Path) -> None:

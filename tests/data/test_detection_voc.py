@@ -122,6 +122,17 @@ def test_without_lists__folders_are_searched(layout: str, tmp_path: Path) -> Non
     assert found.read(splits[-1]).names == ("a.png", "b.png", "c.png")
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_xml__may_end_in_capitals(listed: bool, tmp_path: Path) -> None:
+    write_voc_set(tmp_path)
+    for path in (tmp_path / "Annotations").iterdir():
+        path.rename(path.with_suffix(".XML"))
+    if not listed:
+        (tmp_path / "ImageSets" / "Main" / "train.txt").unlink()
+    found = _read(tmp_path)
+    assert (found.names, found.labels.tolist()) == (("a.png", "b.png", "c.png"), [0, 1, 1])
+
+
 def test_classes__come_from_a_file_or_an_argument_and_keep_their_order(tmp_path: Path) -> None:
     write_voc_set(tmp_path)
     assert VocFolder(tmp_path, {}, ["dog", "cat", "cow"]).read("train").labels.tolist() == [1, 0, 0]

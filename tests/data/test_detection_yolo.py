@@ -109,7 +109,9 @@ def test_million_boxes__in_one_picture_are_refused(tmp_path: Path) -> None:
         _read(_spoil(tmp_path, "0 0.5 0.5 0.1 0.1\n" * 1_000_000))
 
 
-@pytest.mark.parametrize("train", ["../train/images", "./train/images", "train/images/", ["train/images"]])
+@pytest.mark.parametrize(
+    "train", ["../train/images", "..\\train\\images", "./train/images", "train/images/", ["train/images"]]
+)
 def test_layout__of_a_folder_for_each_split_is_found(train: object, tmp_path: Path) -> None:
     write_yolo_set(tmp_path)
     (tmp_path / "train").mkdir()
@@ -127,6 +129,13 @@ def test_layout__of_labels_beside_the_pictures_is_found(tmp_path: Path) -> None:
     (tmp_path / "all" / "README.txt").write_text("thanks\n", encoding="utf-8")
     (tmp_path / "data.yaml").write_text("path: /home/somebody/data\ntrain: all\nnames: {0: cat, 1: dog}\n")
     assert _read(tmp_path).labels.tolist() == [0, 1, 1]
+
+
+def test_path__to_a_drive_of_windows_is_not_followed(tmp_path: Path) -> None:
+    write_yolo_set(tmp_path)
+    (tmp_path / "C:").mkdir()
+    (tmp_path / "data.yaml").write_text("path: 'C:'\ntrain: images/train\nnames: [cat, dog]\n", encoding="utf-8")
+    assert len(_read(tmp_path)) == 3
 
 
 def test_list__of_pictures_is_read_once_each(tmp_path: Path) -> None:
@@ -164,10 +173,16 @@ def test_list__of_pictures_is_read_once_each(tmp_path: Path) -> None:
         ("train: images/train\nnames: {1: cat, 2: dog}", "names has no 0; its numbers go from 0 to 1 without a gap"),
         ("train: images/train\nnames: [cat, dog]\nnc: 3", "nc is 3, and names has 2 classes; make them agree"),
         ("train: images/train\nnames: [cat, cat]", "names holds 'cat' twice"),
+        (
+            "train: images/train\nnames: [yes, no]",
+            "names holds True, as YAML takes yes, no, on and off; put the name in q",
+        ),
+        ("train: images/train\nnames: {0: cat, 1: off}", "names holds False, as YAML takes yes"),
         ("train: images/train\nnames: [[cat], dog]", "names must list the classes"),
         ("train: 7\nnames: [cat]", "train is 7; name a folder of pictures"),
         ("train: ../../secret\nnames: [cat]", "train: the file name '../secret' is none below"),
         ("train: /etc\nnames: [cat]", "train: the file name '/etc' is none below"),
+        ("train: C:/etc\nnames: [cat]", "train: the file name 'C:/etc' is none below"),
     ],
 )
 def test_data_yaml__that_is_wrong_is_one_line(text: str, message: str, tmp_path: Path) -> None:

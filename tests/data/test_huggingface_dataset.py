@@ -118,6 +118,14 @@ def test_label__that_is_missing_is_named(root: Path, tmp_path: Path) -> None:
         _data(tmp_path / "both").setup("test")
 
 
+@pytest.mark.parametrize("labels", [["a", "b", None] * 4, [["a"], ["b"], None] * 4, [["a"], ["b"], ["a", None]] * 4])
+def test_label__that_is_missing_for_training_is_named(root: Path, tmp_path: Path, labels: list[Any]) -> None:
+    data = _data(_saved(tmp_path / "none", label=labels))
+    assert data.class_names == ("a", "b")
+    with pytest.raises(DataError, match=r"none/train/2: the label is .*None.*, no class of .*, or remove the row$"):
+        data.setup("fit")
+
+
 def test_library__that_is_not_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r'needs the library datasets, .*: pip install "resvision\[huggingface\]"$'):

@@ -30,6 +30,7 @@ def test_visible_files__are_those_and_in_the_order_of_a_walk_by_hand(tmp_path: P
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "link.jpg").symlink_to(tmp_path / "b-c.jpg")
     (tmp_path / "broken.jpg").symlink_to(tmp_path / "nothing.jpg")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
     (tmp_path / "folder.jpg").symlink_to(tmp_path / "b")
     walked = [
         path.relative_to(tmp_path)

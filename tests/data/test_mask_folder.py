@@ -92,9 +92,16 @@ def test_val_none__needs_pictures_to_hold_out(tmp_path: Path) -> None:
         _data(tmp_path, val=None).setup("fit")
 
 
-def test_class_names__come_from_a_text_file(root: Path) -> None:
-    (root / "names.txt").write_text("sky\n\n road \n", encoding="utf-8")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_class_names__come_from_a_text_file(root: Path, encoding: str) -> None:
+    (root / "names.txt").write_text("sky\n\n road \n", encoding=encoding)
     assert _data(root, class_names="names.txt").class_names == ("sky", "road")
+
+
+def test_class_names__of_another_encoding_are_one_line(root: Path) -> None:
+    (root / "names.txt").write_text("Straße", encoding="latin-1")
+    with pytest.raises(DataError, match=r"names\.txt: not a text file that can be read: .*; save it as UTF-8"):
+        _data(root, class_names="names.txt")
 
 
 @pytest.mark.parametrize("name", ["../names.txt", "/etc/hostname"])

@@ -81,7 +81,7 @@ def test_document_type__is_refused_before_anything_of_it_is_read(before: str, tm
         (voc_xml([(" ", (1, 2, 3, 4))]), "object 0: it has no name"),
         (voc_xml([_BOX, ("cat", (1, "nan", 3, 4))]), "object 1: the box is .*; its numbers must be finite"),
         (voc_xml([_BOX, ("cat", (1, "1e999", 3, 4))]), "object 1: the box is .*; its numbers must be finite"),
-        (voc_xml([("cat", (1, "two", 3, 4))]), "object 0: the box is .*'two'.*; it has four numbers"),
+        (voc_xml([("cat", (1, "two", 3, 4))]), "object 0: the box is .*'two'.*; it is a list of four numbers"),
         ("<annotation><object><name>cat</name></object></annotation>", "object 0: its bndbox lacks xmin"),
     ],
 )

@@ -3,10 +3,11 @@ import os
 import pickle
 import stat
 import struct
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile, ZipInfo
 
 import pytest
 
@@ -15,7 +16,7 @@ from resvision.data.zipped import ZipArchive, ZipEntry
 
 
 def _archive(path: Path, files: dict[str, bytes], method: int = ZIP_STORED) -> ZipArchive:
-    with ZipFile(path, "w", method) as archive:
+    with ZipFile(path, "w", method, compresslevel=1) as archive:
         for name, data in files.items():
             archive.writestr(name, data)
     return ZipArchive(path)
@@ -30,7 +31,7 @@ def _patched(path: Path, change: Callable[[bytearray, int], None]) -> ZipArchive
 
 
 def test_files__have_their_names_and_contents(tmp_path: Path) -> None:
-    for method in (ZIP_STORED, ZIP_DEFLATED):
+    for method in (ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA):
         archive = _archive(tmp_path / "a.zip", {"b/1.png": b"one", "a/2.PNG": b"two", "list.txt": b""}, method)
         entries = archive.files({".png"})
         assert [str(entry) for entry in entries] == [f"{tmp_path}/a.zip/b/1.png", f"{tmp_path}/a.zip/a/2.PNG"]
@@ -108,20 +109,40 @@ def test_bomb__is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         ZipArchive(path).files({".png"})
 
 
-def test_bomb__that_lies_about_its_size_grows_no_further_than_it_says(tmp_path: Path) -> None:
-    _archive(tmp_path / "a.zip", {"a/1.png": bytes(2**22)}, ZIP_DEFLATED)
+@pytest.mark.parametrize(("method", "said"), [(ZIP_DEFLATED, 1000), (ZIP_BZIP2, 100_000)])
+def test_bomb__that_lies_about_its_size_grows_no_further_than_it_says(tmp_path: Path, method: int, said: int) -> None:
+    grown = b"".join(bytes([value]) * 100 for value in os.urandom(160_000))
+    _archive(tmp_path / "a.zip", {"a/1.png": grown}, method)
 
     def understate(data: bytearray, record: int) -> None:
-        data[record + 24 : record + 28] = struct.pack("<I", 100)
+        data[record + 24 : record + 28] = struct.pack("<I", said)
 
     (entry,) = _patched(tmp_path / "a.zip", understate).files({".png"})
-    with pytest.raises(DataError, match=r"a/1\.png: damaged within the archive; replace or remove it$"):
-        entry.open("rb")
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"a/1\.png: damaged within the archive; replace or remove it$"):
+            entry.open("rb")
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < len(grown) / 2
 
 
 def test_damaged_contents__are_named(tmp_path: Path) -> None:
     path = _archive(tmp_path / "a.zip", {"a/1.png": b"one picture"}).path
     path.write_bytes(path.read_bytes().replace(b"one picture", b"two picture"))
+    (entry,) = ZipArchive(path).files({".png"})
+    with pytest.raises(DataError, match=r"a\.zip/a/1\.png: damaged within the archive; replace or remove it$"):
+        entry.open("rb")
+
+
+@pytest.mark.parametrize("method", [ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA])
+def test_damaged_contents__of_every_method_are_named(tmp_path: Path, method: int) -> None:
+    path = _archive(tmp_path / "a.zip", {"a/1.png": bytes(range(256)) * 4}, method).path
+    data = bytearray(path.read_bytes())
+    begin = data.index(b"a/1.png") + len("a/1.png") + 9  # after what LZMA says of itself
+    data[begin : begin + 40] = b"\xff" * 40
+    path.write_bytes(data)
     (entry,) = ZipArchive(path).files({".png"})
     with pytest.raises(DataError, match=r"a\.zip/a/1\.png: damaged within the archive; replace or remove it$"):
         entry.open("rb")
