@@ -132,7 +132,7 @@ def _config(verb: str, path: Path, content: Mapping[str, Any], request: Request,
         told = "".join(f"\n  model.{name}: {value}" for name, value in settings.items() if name not in said)
         stands = ", and where the training stands" if verb == "fit" else ""
         say(f"from {path}: the weights{stands}{'; neither config nor command says:' if told else ''}{told}")
-        return {"model": {"class_path": content[ENTRY]["task"], "init_args": settings}}
+        return {"model": {"class_path": _class_path(content[ENTRY]["task"], request), "init_args": settings}}
     config = path.parent.parent / "config.yaml"
     if not config.is_file():
         raise UsageError(f"{path} lies in no run folder, so nothing says which data to use; add --config FILE")
@@ -153,9 +153,24 @@ def _said_by_words(request: Request) -> set[str]:
 def _said_by_configs(request: Request) -> set[str]:
     said: set[str] = set()
     for config in request.configs:
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # of which the parser complains, if it is a mistake
+        with _mistakes():
             said |= set(read_yaml(Path(config))["model"]["init_args"])
     return said
+
+
+def _class_path(task: str, request: Request) -> str:
+    """Return where the class of a task is found: for one's own tasks the configs say it, and a checkpoint does not."""
+    found = task
+    for config in request.configs:
+        with _mistakes():
+            path = read_yaml(Path(config))["model"]["class_path"]
+            found = path if path.rpartition(".")[2] == task else found
+    return found
+
+
+def _mistakes() -> contextlib.suppress:
+    """Overlook what is wrong with a config, of which the parser complains."""
+    return contextlib.suppress(ValueError, KeyError, TypeError, AttributeError)
 
 
 def sweep(*runs: Path | None) -> None:

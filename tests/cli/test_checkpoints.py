@@ -7,6 +7,8 @@ import torch
 import yaml
 
 from resvision.cli import main
+from resvision.cli.origin import _class_path
+from resvision.cli.request import Request
 from tests.cli.test_resume import CONFIG
 
 
@@ -34,3 +36,21 @@ def test_checkpoints__of_a_config_leave_the_report_to_the_best(
         reports.append(capsys.readouterr().out.split("\n\n")[1])
     assert reports[0] in said
     assert reports[1] not in said
+
+
+@pytest.mark.parametrize(
+    ("configs", "expected"),
+    [
+        ({"model": {"class_path": "mine.tasks.DepthTask"}}, "mine.tasks.DepthTask"),
+        ({"model": {"class_path": "SegmentationTask"}}, "DepthTask"),
+        ({"model": {"class_path": 3}}, "DepthTask"),
+        ({"model": None}, "DepthTask"),
+        ([], "DepthTask"),
+    ],
+)
+def test_class_path__of_a_task_of_ones_own_is_that_of_the_config(
+    tmp_path: Path, configs: object, expected: str
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(yaml.safe_dump(configs))
+    assert _class_path("DepthTask", Request.parse(["--config", str(path)])) == expected
