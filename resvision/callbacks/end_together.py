@@ -36,7 +36,8 @@ class EndTogether(Callback):
     """
 
     def __init__(self) -> None:
-        self._over = threading.Event()
+        # Made when there is something to watch: strategies that spawn processes pickle all callbacks before.
+        self._over: threading.Event | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Begin to look, if there are other processes."""
@@ -51,11 +52,13 @@ class EndTogether(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Look no more."""
-        self._over.set()
+        if self._over is not None:
+            self._over.set()
+            self._over = None
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Look no more: this process ends, and says itself why."""
-        self._over.set()
+        self.teardown(trainer, pl_module, "fit")
 
 
 def lost_process(error: Exception) -> LostProcessError | None:

@@ -46,11 +46,19 @@ class ExactResume(Callback):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._validated = 0  # batches trained before the last whole validation
         self._watched: dict[str, float] = {}  # what plateau schedulers look at
         self._plateau_due = False
         self._pace: dict[str, int] = {}  # pictures of a `batch`, of all processes; optimiser `steps` of an epoch
         self._resumed_at = _Place(0, 0)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget an earlier run; a checkpoint to go on from is loaded after this."""
+        if stage == "fit":
+            self._begin_anew()
 
     # What a checkpoint says
 

@@ -7,11 +7,13 @@ from typing import Any, Final, NamedTuple, final
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from resvision.callbacks.batch_augmentation import BatchAugmentation
 from resvision.callbacks.safe_checkpoints import write_atomically
 from resvision.data.base import VisionDataModule
+from resvision.data.sampler import SampleKey
 
 __all__ = ["FiniteLoss", "NonFiniteLossError"]
 
@@ -29,6 +31,7 @@ class _Step(NamedTuple):
     epoch: int
     batch: int  # in the epoch
     number: int  # in the run
+    pictures: Tensor | None
 
 
 @final
@@ -37,7 +40,8 @@ class FiniteLoss(Callback):
 
     Lightning trains on and ends with code 0 (`terminate_on_nan` was removed by Lightning #12553; `detect_anomaly`
     makes a step several times as long, #12344). Here the losses stay on the device and are read together every few
-    steps, and before every checkpoint and validation, so that no step waits for the device.
+    steps, and before every checkpoint and validation, so that no step waits for the device. A `ModelCheckpoint` with
+    `save_weights_only` and `train_time_interval` may write after any step, so that each one waits then.
 
     What is needed to look into it is written into a folder: `report.json`, with the files of the batch, and `batch.pt`,
     the batch as the model saw it. It is made anew from the seed, the epoch and the pictures, so that no batch is kept.
@@ -54,10 +58,16 @@ class FiniteLoss(Callback):
         self.folder = folder
         self.every = every
         self._steps: list[_Step] = []
+        self._weights_only: list[ModelCheckpoint] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget an earlier run, and note the checkpoints of which Lightning tells no other callback."""
+        self._steps = []
+        checkpoints = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
+        self._weights_only = [one for one in checkpoints if one.save_weights_only]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin; all processes write into the folder of the first one."""
-        self._steps = []
+        """Let all processes write into the folder of the first one."""
         self.folder = trainer.strategy.broadcast(self.folder)
 
     def on_train_batch_end(
@@ -68,19 +78,34 @@ class FiniteLoss(Callback):
         if not isinstance(loss, Tensor):
             return
         number = trainer.fit_loop.epoch_loop.total_batch_idx
-        self._steps.append(_Step(loss.detach(), trainer.global_step, trainer.current_epoch, batch_idx, number))
-        if len(self._steps) > self.every:
+        pictures = batch.get("index") if isinstance(batch, Mapping) else None
+        done, epoch = trainer.global_step, trainer.current_epoch
+        self._steps.append(_Step(loss.detach(), done, epoch, batch_idx, number, pictures))
+        if any(_may_save(one, done) for one in self._weights_only):
+            self._look_at_all(trainer, pl_module)
+        elif len(self._steps) > self.every:
             self._look(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look before a score could become the best."""
-        self._look(trainer)
+        self._look_before_saving(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look before the epoch is saved."""
-        self._look(trainer)
+        self._look_before_saving(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Look before this checkpoint is written."""
+        self._look_at_all(trainer, pl_module)
+
+    def _look_before_saving(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at what `on_save_checkpoint` will not be asked to look at."""
+        if self._weights_only:
+            self._look_at_all(trainer, pl_module)
+        else:
+            self._look(trainer)
+
+    def _look_at_all(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the losses, and at the weights: a gradient may have spoilt them in a way that no loss shows yet."""
         self._look(trainer)
         if not self._steps:
@@ -107,7 +132,7 @@ class FiniteLoss(Callback):
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, VisionDataModule):
             return where
-        dataset, keys = data.dataset("train"), data.visited(step.epoch, step.batch)
+        dataset, keys = data.dataset("train"), _keys(data, step)
         files = [dataset.name(key.index) for key in keys]
         drawn = dataset.collate([dataset[key] for key in keys])
         batch = data.on_after_batch_transfer(drawn, 0)
@@ -123,6 +148,21 @@ class FiniteLoss(Callback):
         write_atomically(self.folder / "report.json", lambda file: file.write(text.encode()))
         more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
         return f"{where}, in the pictures {', '.join(files[:_NAMED])}{more}; the batch is kept in {self.folder}"
+
+
+def _keys(data: VisionDataModule, step: _Step) -> list[SampleKey]:
+    """Return what the batch was made of."""
+    keys = data.visited(step.epoch, step.batch)
+    if step.pictures is None or [key.index for key in keys] == step.pictures.tolist():
+        return keys
+    # Another order than that of the data, as of `overfit_batches`, asks for numbers, which stand for epoch 0.
+    return [SampleKey(0, index) for index in step.pictures.tolist()]
+
+
+def _may_save(checkpoint: ModelCheckpoint, step: int) -> bool:
+    """Say whether one is written after this step, as far as that can be known."""
+    every = checkpoint._every_n_train_steps
+    return checkpoint._train_time_interval is not None or (every > 0 and step % every == 0)
 
 
 def _is_so_anywhere(trainer: Trainer, bad: Tensor) -> bool:

@@ -127,7 +127,7 @@ class GradientFlow(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the figure."""
         if self._rows and trainer.is_global_zero:
-            _draw(self._rows, _path(trainer, ""))
+            _draw(self._rows, _numbers(self._rows, pl_module), _path(trainer, ""))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draw the figure of what there is: a run that diverged is the one to look into."""
@@ -154,11 +154,19 @@ def _norms(tensors: list[Tensor]) -> Tensor:
     return torch.stack([torch.linalg.vector_norm(tensor, dtype=torch.float32) for tensor in tensors])
 
 
-def _draw(rows: list[_Row], path: Path) -> None:
+def _numbers(rows: list[_Row], pl_module: LightningModule) -> dict[str, int]:
+    """Number the layers from the input; rows come in another order where fine-tuning thaws the last layers first."""
+    measured = dict.fromkeys(row.layer for row in rows)
+    names = [name.removesuffix(".weight") for name, _ in pl_module.named_parameters()]
+    ordered = [name for full in names for name in (full, full.removeprefix("model.")) if name in measured]
+    # At the end what only the rows of an earlier run have.
+    return {name: number for number, name in enumerate(dict.fromkeys([*ordered, *measured]), start=1)}
+
+
+def _draw(rows: list[_Row], layers: Mapping[str, int], path: Path) -> None:
     steps = sorted({row.step for row in rows})
     count = min(len(steps), _SHOWN)
     shown = [steps[round(place * (len(steps) - 1) / max(count - 1, 1))] for place in range(count)]
-    layers = {name: number for number, name in enumerate(dict.fromkeys(row.layer for row in rows), start=1)}
     figure, panels = new_figure(3, height=2.6)
     columns = ("gradient", "weight", "update")
     labels = ("norm of the gradient", "norm of the weight", "update ratio")

@@ -1,6 +1,7 @@
 """How high a learning rate may be: one short training in which it rises."""
 
 import math
+from statistics import fmean
 from typing import Any, Final, final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -39,14 +40,18 @@ class LearningRateRange(Callback):
         self.steps = steps
         self.lowest = lowest
         self.highest = highest
+        self._ratios: list[float] = []
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self.rates: list[float] = []
         self.losses: list[float] = []
         self._average = 0.0
-        self._loss = 0.0  # of the batches of a step whose gradients are accumulated, so far
-        self._ratios: list[float] = []
+        self._batches: list[float] = []  # losses of the batches of a step whose gradients are accumulated, so far
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the ratios of the learning rates."""
+        """Forget an earlier test, and note the ratios of the learning rates."""
+        self._begin_anew()
         rates = [float(group["lr"]) for group in trainer.optimizers[0].param_groups]
         self._ratios = [rate / max(rates) for rate in rates]
 
@@ -60,10 +65,11 @@ class LearningRateRange(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Keep the loss of a step, and stop where it runs away."""
-        self._loss += outputs["loss"].item()  # which Lightning has divided by the batches of a step
+        # Lightning has divided it by the batches of a whole step; the last step of an epoch may have fewer.
+        self._batches.append(outputs["loss"].item() * trainer.accumulate_grad_batches)
         if trainer.global_step == len(self.losses):
             return
-        loss, self._loss = self._loss, 0.0
+        loss, self._batches = fmean(self._batches), []
         self.rates.append(self._rate(len(self.losses)))
         self._average = _SMOOTHING * self._average + (1 - _SMOOTHING) * loss
         self.losses.append(self._average / (1 - _SMOOTHING ** (len(self.losses) + 1)))

@@ -4,6 +4,7 @@ from typing import Any, final
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -29,7 +30,8 @@ class WeightEMA(Callback):
         decay: Share of the average that a step keeps, from 0 to below 1.
 
     Raises:
-        ValueError: `decay` is out of range.
+        ValueError: `decay` is out of range; when training starts, if a `ModelCheckpoint` keeps weights alone, which
+            Lightning writes without a word to other callbacks, so that they would not be the average.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -42,10 +44,19 @@ class WeightEMA(Callback):
         self._has_average = False
         self._step = 0
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget an earlier run; a checkpoint to go on from is loaded after this."""
+        if stage != "fit":
+            return
+        if any(isinstance(one, ModelCheckpoint) and one.save_weights_only for one in trainer.checkpoint_callbacks):
+            raise ValueError(
+                "a ModelCheckpoint with save_weights_only would keep weights that WeightEMA has not averaged; "
+                "set save_weights_only to false, or take WeightEMA out of trainer.callbacks"
+            )
+        self._updates, self._stored, self._has_average = 0, {}, False
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin with the weights as they are, unless a checkpoint had an average."""
-        if self._has_average:
-            self._swap(pl_module)
         self._stored = {
             name: self._stored.get(name, value).to(value.device, copy=True)
             for name, value in _changed_by_steps(pl_module).items()

@@ -39,6 +39,7 @@ def _run(
     *,
     pictures: int = PICTURES,
     scheduler: Any = WarmupCosine,
+    exact: ExactResume | None = None,
     **settings: Any,
 ) -> Seen:
     data = Shapes(32, train_size=pictures, val_size=2, test_size=1, batch_size=batch_size, num_workers=0, seed=3)
@@ -58,7 +59,7 @@ def _run(
     trainer = Trainer(
         **{"max_epochs": EPOCHS} | settings,
         accelerator="cpu",
-        callbacks=[seen, *saves, ExactResume(3)],
+        callbacks=[seen, *saves, exact or ExactResume(3)],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -132,3 +133,10 @@ def test_second_stop__counts_from_the_new_batches(tmp_path: Path) -> None:
     stopped = tmp_path / "2" / "step-step=3.ckpt"  # after 8 pictures
     assert _run(tmp_path / "3", 4, stopped).batches == _run(tmp_path / "4", 4).batches[2:]
     assert _run(tmp_path / "5", 2, stopped).batches == _run(tmp_path / "6", 2).batches[4:]
+
+
+def test_schedule__of_a_new_run_is_not_changed_by_the_run_before(tmp_path: Path) -> None:
+    _run(tmp_path / "1", 2)
+    exact = ExactResume(3)
+    _run(tmp_path / "2", 2, tmp_path / "1" / "step-step=2.ckpt", exact=exact)
+    assert _run(tmp_path / "3", 4, exact=exact).batches == _run(tmp_path / "4", 4).batches

@@ -1,15 +1,17 @@
 """A process that hangs because another one is gone is ended from a thread."""
 
+import pickle
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch.distributed
 
-from resvision.callbacks import LostProcessError, lost_process
+from resvision.callbacks import EndTogether, LostProcessError, lost_process
 
 HANG = """
 import subprocess, sys, threading, time
@@ -79,3 +81,13 @@ def test_error_of_a_lost_connection__is_put_into_words() -> None:
         assert isinstance(lost_process(error), LostProcessError)
     assert lost_process(RuntimeError("shapes differ")) is None
     assert lost_process(ValueError("there is no backend gloo2")) is None
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_callback__can_be_sent_to_processes_that_are_spawned(processes: int) -> None:
+    together, process = EndTogether(), SimpleNamespace(world_size=processes, local_rank=0)
+    process.state, process.strategy = SimpleNamespace(fn="fit"), SimpleNamespace(launcher=None)
+    pickle.loads(pickle.dumps(together))
+    together.setup(process, None, "fit")  # type: ignore[arg-type]
+    together.teardown(process, None, "fit")  # type: ignore[arg-type]
+    pickle.loads(pickle.dumps(together))

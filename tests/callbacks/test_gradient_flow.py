@@ -188,3 +188,16 @@ def test_flow__that_cannot_be_drawn_says_so_before_the_first_step(
 def test_flow__is_taken_at_whole_steps() -> None:
     with pytest.raises(ValueError, match="at least 1, got 0"):
         GradientFlow(0)
+
+
+def test_flow__counts_from_the_input_what_is_thawed_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gradual(Small):
+        def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+            self.get_submodule("model.0").requires_grad_(batch_idx > 0)
+
+    drawn = []
+    monkeypatch.setattr("resvision.callbacks.gradient_flow.save_figure", lambda figure, path: drawn.append(figure))
+    pictures: Any = list(_pictures())
+    quiet_trainer(tmp_path, callbacks=[GradientFlow(1)], max_steps=2).fit(Gradual(), DataLoader(pictures))
+    assert [row[:2] for row in _table(tmp_path)] == [(0, "3"), (1, "0"), (1, "3")]
+    assert [list(line.get_xdata()) for line in drawn[0].axes[0].lines] == [[2], [1, 2]]

@@ -103,3 +103,19 @@ def test_range__counts_steps_where_gradients_are_accumulated(tmp_path: Path) -> 
     assert taken == pytest.approx(test.rates[:-1], rel=1e-3)
     # The first step has batches 0 to 2, the second 3 to 5; the smoothed loss weighs the newer one by 1 / 1.9.
     assert test.losses[:2] == pytest.approx([99.0, (0.9 * 99.0 + 96.0) / 1.9])
+
+
+def test_range__takes_the_mean_of_the_last_step_of_an_epoch_too(tmp_path: Path) -> None:
+    test = LearningRateRange(steps=10, lowest=1e-3, highest=1.0)
+    trainer = quiet_trainer(
+        tmp_path, max_epochs=-1, max_steps=10, callbacks=[test], limit_val_batches=0, accumulate_grad_batches=3
+    )
+    trainer.fit(Line(), DataLoader([0] * 4))  # type: ignore[arg-type]
+    # Steps of batches 0 to 2 and of batch 3 by itself, in turn.
+    assert test.losses[:2] == pytest.approx([99.0, (0.9 * 99.0 + 97.0) / 1.9])
+    first = test.losses
+    quiet_trainer(tmp_path, max_epochs=-1, max_steps=10, callbacks=[test], limit_val_batches=0).fit(
+        Line(),
+        DataLoader([0] * 100),  # type: ignore[arg-type]
+    )
+    assert len(test.losses) == len(first) == 10  # of a second test by itself

@@ -139,3 +139,23 @@ def test_ema__keeps_the_average_under_every_name_of_a_part(tmp_path: Path) -> No
         assert all(torch.equal(state[name], state[f"model.backbone.{name.removeprefix('encoder.')}"]) for name in twice)
     name = next(name for name in content["state_dict"] if name.startswith("encoder.") and "weight" in name)
     assert not torch.equal(content["state_dict"][name], content["current_state_dict"][name])
+
+
+def test_average__of_a_second_run_begins_with_its_own_weights(tmp_path: Path) -> None:
+    ema = WeightEMA(0.4)
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        task = ClassificationTask(NAMES, backbone="toy", optimizer=partial(SGD, lr=0.5), scheduler=None)
+        weights = Weights()
+        quiet_trainer(tmp_path, callbacks=[ema, weights]).fit(task, _loader(12, 3), _loader())
+        torch.testing.assert_close(_head(task.state_dict()), _averages(weights.steps)[-1])
+    assert ema.state_dict() == {"updates": 3}
+
+
+def test_average__refuses_checkpoints_of_weights_alone(tmp_path: Path) -> None:
+    task = ClassificationTask(NAMES, backbone="toy")
+    alone = ModelCheckpoint(tmp_path, save_weights_only=True)
+    trainer = quiet_trainer(tmp_path, callbacks=[WeightEMA(), alone], enable_checkpointing=True)
+    with pytest.raises(ValueError, match="WeightEMA has not averaged; set save_weights_only to false"):
+        trainer.fit(task, _loader(), _loader())
+    trainer.validate(task, _loader(), verbose=False)
