@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from resvision.batch import ClassificationBatch, MultiLabelBatch
 from resvision.data.base import Split, VisionDataset, stack_images
+from resvision.data.detection_geometry import resize
 from resvision.data.fitting import fit_to
 from resvision.data.jpeg import Picture
 from resvision.data.reading import PictureFile, open_image, read_image
@@ -193,8 +194,9 @@ class ClassificationDataset(VisionDataset):
     Args:
         source: Raw pictures and labels.
         image_size: Height and width of every sample in pixels.
-        transform: Augmentation of the training split; None takes the middle of each picture.
+        transform: Augmentation of the training split; None takes each picture as it is.
         seed: Seed of the augmentation.
+        whole: Whether pictures are resized as a whole, whatever their proportions, and not cut.
     """
 
     uniform_size = True
@@ -206,11 +208,13 @@ class ClassificationDataset(VisionDataset):
         transform: ClassificationTransform | None,
         *,
         seed: int,
+        whole: bool = False,
     ) -> None:
         self.source = source
         self.size = (image_size, image_size)
         self.transform = transform
         self.seed = seed
+        self.whole = whole
         self.weights = source.weights()
         self.shards = source.shards()
 
@@ -222,7 +226,8 @@ class ClassificationDataset(VisionDataset):
         image, label = self.source.open(index)
         if self.transform is not None:
             image = self.transform(image, seed=fold(self.seed, "augment", epoch, index))
-        return ClassificationSample(image=fit_to(image, self.size), label=label, index=index)
+        fitted = resize(image[:, :], self.size) if self.whole else fit_to(image, self.size)
+        return ClassificationSample(image=fitted, label=label, index=index)
 
     def name(self, index: int) -> str:
         """Return what a person knows the picture by, such as its path."""

@@ -5,7 +5,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, ClassVar, Final, Literal, get_args
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
@@ -47,7 +47,13 @@ class ClassificationDataModule(VisionDataModule, ABC):
         seed: Seed of the order and of the augmentation.
         min_batches: Batches that an epoch of training has at least: a small split is gone through several times in it,
             each time in another order and with other augmentation.
+
+    Attributes:
+        whole_pictures: Whether pictures are resized as a whole, whatever their proportions; otherwise their middle is
+            cut out.
     """
+
+    whole_pictures: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -100,7 +106,7 @@ class ClassificationDataModule(VisionDataModule, ABC):
         if self.on_bad_image == "skip":
             source = self._without_bad(split, source)
         transform = self.transform if split == "train" else None
-        return ClassificationDataset(source, self.image_size, transform, seed=self.seed)
+        return ClassificationDataset(source, self.image_size, transform, seed=self.seed, whole=self.whole_pictures)
 
     def setup(self, stage: str | None = None) -> None:
         """Build the splits that the stage needs, compare them, and write what was found into the run's folder."""

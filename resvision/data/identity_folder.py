@@ -21,7 +21,8 @@ __all__ = ["IdentityFolder"]
 class IdentityFolder(ClassificationDataModule):
     """Pictures of identities that are told apart in training, and of others to verify on.
 
-    Every folder below `root` that holds pictures is an identity, wherever it lies.
+    Every folder below `root` that holds pictures is an identity, wherever it lies. Pictures are resized as a whole: a
+    face that fills its picture has something to be known by up to the edges.
 
     Args:
         root: Folder of the data set.
@@ -40,6 +41,8 @@ class IdentityFolder(ClassificationDataModule):
             otherwise as many as there are CPU cores to spare, up to 8.
         seed: Seed of the order and of the augmentation.
     """
+
+    whole_pictures = True
 
     def __init__(
         self,

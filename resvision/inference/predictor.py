@@ -111,7 +111,8 @@ class Predictor:
 
     def _predict(self, pixels: NDArray[Any]) -> Result:
         if isinstance(self.task, LabelTask | VerificationTask) and self.task.image_size is not None:
-            pixels = fit_to(pixels, self.task.image_size)
+            is_whole = isinstance(self.task, VerificationTask) and self.task.whole_pictures
+            pixels = (resize if is_whole else fit_to)(pixels, self.task.image_size)
         shape = (pixels.shape[0], pixels.shape[1])
         size = shape
         if isinstance(self.task, DetectionTask | MultiTask) and self.task.input_size is not None:

@@ -1,34 +1,44 @@
 """A backbone whose pictures become points on a sphere: like ones close together."""
 
-from typing import final
+from collections.abc import Sequence
+from typing import Final, final
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resvision.backbones import Backbone
 from resvision.heads import ArcFaceHead
-from resvision.layers import InputNormalization
+from resvision.layers import InputNormalization, check_choice
 
 __all__ = ["Embedder"]
+
+#: Part of the correlations that whitening does not believe.
+_SHRINKAGE: Final = 0.3
 
 
 @final
 class Embedder(nn.Module):
     """Embed pictures, by what tells training classes apart: raw pixels in, unit vectors out.
 
-    An embedding is the coarsest feature, averaged over the picture, and then batch norm, dropout, a linear layer and
-    batch norm again (Deng et al. 2019, arXiv:1801.07698, section 3.1, without the average). The layer begins as a
-    rotation, so that what the backbone knows of likeness is there from the first step.
+    An embedding is the coarsest feature, or several side by side, averaged over the picture, and then batch norm,
+    dropout, a linear layer and batch norm again (Deng et al. 2019, arXiv:1801.07698, section 3.1, without the average).
+    The layer begins as a rotation, so that what the backbone knows of likeness is there from the first step; `whiten`
+    begins it better.
 
     Args:
         backbone: Encoder; its input statistics become the first layer.
         num_classes: Classes, such as people, that are told apart while training.
-        embedding_size: Length of an embedding; None is that of the feature.
+        features: Names of the backbone's features that are averaged; None is the coarsest alone.
+        embedding_size: Length of an embedding; None is that of the features.
         margin: Of `ArcFaceHead`, in radians.
         scale: Of `ArcFaceHead`.
         dropout: Share of the pooled channels that is dropped while training, from 0 to below 1.
         mirror: Whether, once trained, an embedding is the mean of a picture's and of its mirror image's, as is usual
             with faces. It takes twice the time.
+
+    Raises:
+        ValueError: The backbone has no such feature.
 
     Example:
         >>> model = Embedder(create_backbone("resnet18"), num_classes=30)
@@ -41,6 +51,7 @@ class Embedder(nn.Module):
         backbone: Backbone,
         num_classes: int,
         *,
+        features: Sequence[str] | None = None,
         embedding_size: int | None = None,
         margin: float = 0.5,
         scale: float = 64.0,
@@ -51,11 +62,15 @@ class Embedder(nn.Module):
         self.mirror = mirror
         self.normalization = InputNormalization(backbone.input_statistics)
         self.backbone = backbone
-        self._feature, spec = list(backbone.feature_specs.items())[-1]
-        size = embedding_size or spec.channels
-        linear = nn.Linear(spec.channels, size, bias=False)
+        specs = backbone.feature_specs
+        self._features = list(specs)[-1:] if features is None else list(features)
+        for name in self._features:
+            check_choice("features", name, list(specs))
+        channels = sum(specs[name].channels for name in self._features)
+        size = embedding_size or channels
+        linear = nn.Linear(channels, size, bias=False)
         nn.init.orthogonal_(linear.weight)
-        self.embedding = nn.Sequential(nn.BatchNorm1d(spec.channels), nn.Dropout(dropout), linear, nn.BatchNorm1d(size))
+        self.embedding = nn.Sequential(nn.BatchNorm1d(channels), nn.Dropout(dropout), linear, nn.BatchNorm1d(size))
         self.head = ArcFaceHead(size, num_classes, margin=margin, scale=scale)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -73,6 +88,32 @@ class Embedder(nn.Module):
         logits: Tensor = self.head(self(images), label)
         return logits
 
+    def pooled(self, images: Tensor) -> Tensor:
+        """Map pixels (N, C, H, W) to the averages of the features over the picture, (N, channels)."""
+        features = self.backbone(self.normalization(images))
+        return torch.cat([features[name].mean(dim=(2, 3)) for name in self._features], dim=1)
+
+    @torch.no_grad()
+    def whiten(self, correlation: Tensor) -> None:
+        """Begin the linear layer as what makes pooled features vary alike in all directions.
+
+        What a backbone learned from other pictures varies most in what all of these share. The correlations of a few
+        pictures are believed in part only (Ledoit, Wolf 2004, doi:10.1016/S0047-259X(03)00096-4).
+
+        Args:
+            correlation: (channels, channels), of the pooled features over training pictures.
+
+        Raises:
+            ValueError: Embeddings have another length than the pooled features.
+        """
+        linear = self.embedding[2]
+        assert isinstance(linear, nn.Linear)
+        weight = linear.weight
+        if weight.shape != correlation.shape:
+            raise ValueError(f"{weight.shape[1]} pooled features are whitened to as many, not {weight.shape[0]}")
+        shrunk = (1 - _SHRINKAGE) * correlation.double().cpu() + _SHRINKAGE * torch.eye(len(correlation)).double()
+        values, vectors = torch.linalg.eigh(shrunk)
+        weight.copy_(vectors / values.sqrt() @ vectors.T)
+
     def _embed(self, images: Tensor) -> Tensor:
-        feature = self.backbone(self.normalization(images))[self._feature]
-        return F.normalize(self.embedding(feature.mean(dim=(2, 3))).float())
+        return F.normalize(self.embedding(self.pooled(images)).float())

@@ -1,5 +1,6 @@
 """Whether two pictures show the same: people who were not there in training."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, NamedTuple, final
 
@@ -21,6 +22,8 @@ __all__ = ["VerificationScores", "VerificationTask"]
 
 #: False accept rates at which the true accept rate is reported.
 _FALSE_ACCEPT_RATES: Final = (0.01, 0.001)
+#: What batch norm adds to a variance.
+_EPSILON: Final = 1e-5
 #: Pictures that are compared with all others at once.
 _ROWS: Final = 1024
 
@@ -80,7 +83,8 @@ class VerificationTask(VisionTask):
     other classes, such as people that training has not seen: any two pictures of them are compared.
 
     Logs, under `val/` and `test/`: `roc_auc`, `accuracy`, `tar_at_far_0.01` and `tar_at_far_0.001`. The threshold of
-    the accuracy is the best one of the last validation in training, which the checkpoint keeps.
+    the accuracy is the best one of the last validation in training, which the checkpoint keeps. Where the trainer looks
+    at a part of the split only, which may show one person alone, scores may be `nan`.
 
     Args:
         class_names: Names of the training classes, in the order of their numbers; at least 2.
@@ -92,7 +96,11 @@ class VerificationTask(VisionTask):
         in_channels: Channels of the pictures.
         finetune: How to carry the weights over to these pictures: a preset, `head`, `gradual` or `full`, or a preset
             with changes to its settings; None trains all parts alike. See `FineTuning`.
-        embedding_size: Length of an embedding; None is that of the backbone's coarsest feature.
+        features: Names of the backbone's features that an embedding is made of; None is the coarsest alone.
+        whiten: Whether the embedding begins as what makes these vary alike in all directions over the training pictures
+            and their mirror images, which are looked at once before the first step. For pretrained weights, and few
+            classes.
+        embedding_size: Length of an embedding; None is that of the features.
         margin: Angle by which the embeddings of a class must be closer to it than the scores would ask for, in radians.
         scale: What the cosines are multiplied by before the softmax; fewer classes want less.
         dropout: Share of the pooled channels that is dropped while training, from 0 to below 1.
@@ -100,9 +108,12 @@ class VerificationTask(VisionTask):
         optimizer: Builds the optimiser from parameter groups.
         scheduler: Builds the schedule from the optimiser; None keeps the learning rate.
 
+    Attributes:
+        whole_pictures: Whether pictures were resized as a whole in training; otherwise the middle was cut out.
+
     Raises:
-        ValueError: Fewer than 2 classes, a repeated class name, an unknown backbone, option or set of weights, or a
-            number out of range.
+        ValueError: Fewer than 2 classes, a repeated class name, an unknown backbone, option, feature or set of weights,
+            or a number out of range.
     """
 
     labels: ClassVar[str | None] = "label"
@@ -112,6 +123,7 @@ class VerificationTask(VisionTask):
     model: Embedder
     logs_validation_loss = False
     threshold: Tensor
+    whole_pictures: bool
 
     def __init__(
         self,
@@ -122,6 +134,8 @@ class VerificationTask(VisionTask):
         backbone_options: dict[str, Any] | None = None,
         in_channels: int = 3,
         finetune: FineTune = None,
+        features: list[str] | None = None,
+        whiten: bool = False,
         embedding_size: int | None = None,
         margin: float = 0.5,
         scale: float = 64.0,
@@ -134,10 +148,13 @@ class VerificationTask(VisionTask):
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
         if len(class_names) < 2:
             raise ValueError(f"training tells 2 or more classes apart, got {len(class_names)}")
+        if whiten and embedding_size is not None:
+            raise ValueError("whiten keeps the number of the features; leave out embedding_size, or whiten")
         encoder = build_encoder(backbone, weights=weights, in_channels=in_channels, options=backbone_options)
         embedder = Embedder(
             encoder,
             len(class_names),
+            features=features,
             embedding_size=embedding_size,
             margin=margin,
             scale=scale,
@@ -145,9 +162,52 @@ class VerificationTask(VisionTask):
             mirror=mirror,
         )
         self.model = in_channels_last(embedder)
+        self.whole_pictures = False
+        self._whiten = whiten
         self.register_buffer("threshold", torch.zeros(()))
         self.answers = Answers(torch.zeros(0, self.model.head.weight.shape[1]), torch.zeros(0, dtype=torch.long))
         self._last_scores: VerificationScores | None = None
+
+    def setup(self, stage: str) -> None:
+        """Take note of how the data fits pictures into the size of training; see `VisionTask.setup`."""
+        super().setup(stage)
+        if stage == "fit":
+            self.whole_pictures = getattr(getattr(self.trainer, "datamodule", None), "whole_pictures", False)
+
+    def description(self) -> dict[str, Any]:
+        """Return plain data that tells a reader of the checkpoint how to use the model."""
+        return super().description() | {"whole_pictures": self.whole_pictures}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take note of the checkpoint; see `VisionTask.on_load_checkpoint`."""
+        super().on_load_checkpoint(checkpoint)
+        self.whole_pictures = checkpoint.get("resvision", {}).get("whole_pictures", False)
+
+    def on_train_start(self) -> None:
+        """Whiten the embedding, where that is asked for and this run begins; see `VisionTask.on_train_start`."""
+        if self._whiten and not self._is_restored:
+            self.model.backbone.eval()
+            self.model.whiten(self._correlation())
+            self.model.backbone.train()
+        super().on_train_start()
+
+    @torch.no_grad()
+    def _correlation(self) -> Tensor:
+        """Return the correlation of the pooled features over the training pictures and their mirror images."""
+        strategy, moments = self.trainer.strategy, torch.zeros((), dtype=torch.float64)
+        for batch in self.trainer.train_dataloader or ():
+            images = strategy.batch_to_device(batch)["image"]
+            for turned in (images, images.flip(3)):
+                pooled = self.model.pooled(turned).cpu().double()
+                # With a column of ones the products hold the sums and the number too.
+                rows = torch.cat([pooled, torch.ones(len(pooled), 1, dtype=torch.float64)], dim=1)
+                moments = moments + rows.T @ rows
+        if self.trainer.world_size > 1:
+            moments = strategy.reduce(moments.to(self.device), reduce_op="sum").cpu()
+        mean = moments[-1, :-1] / moments[-1, -1]
+        covariance = moments[:-1, :-1] / moments[-1, -1] - mean.outer(mean)
+        deviation = (covariance.diagonal() + _EPSILON).sqrt()
+        return covariance / deviation.outer(deviation)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map pixels (N, C, H, W), uint8, uint16 or floating in 0..1, to unit vectors (N, embedding_size)."""
@@ -172,11 +232,24 @@ class VerificationTask(VisionTask):
         if self._trainer is not None and self.trainer.sanity_checking:
             return {}
         same, different = _similarities(*self.answers.compute())
+        if self._saw_a_part and not (len(same) and len(different)):
+            rates = (math.nan,) * len(_FALSE_ACCEPT_RATES)
+            return self._named(VerificationScores(math.nan, self.threshold.item(), math.nan, rates))
         fitting = self._trainer is not None and self.trainer.state.fn == "fit"
         threshold = None if fitting else self.threshold.item()
         scores = VerificationScores.of(same, different, threshold)
         if fitting:
             self.threshold.fill_(scores.threshold)
+        return self._named(scores)
+
+    @property
+    def _saw_a_part(self) -> bool:
+        if self._trainer is None:
+            return False
+        limit = self.trainer.limit_test_batches if self.trainer.testing else self.trainer.limit_val_batches
+        return isinstance(limit, int) or limit < 1  # 1 is a batch, and 1.0 all of them
+
+    def _named(self, scores: VerificationScores) -> Mapping[str, float]:
         self._last_scores = scores
         rates = zip(_FALSE_ACCEPT_RATES, scores.true_accept_rates, strict=True)
         return {

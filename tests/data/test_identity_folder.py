@@ -4,9 +4,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from resvision.data import DataError, IdentityFolder
+from resvision.inference import EmbeddingResult, load
+from resvision.tasks import VerificationTask
 from tests.shared_data import shared_data
+from tests.tasks.trainers import quiet_trainer
 
 
 @pytest.fixture
@@ -71,3 +75,32 @@ def test_identities__of_the_orl_faces() -> None:
     assert len(data.class_names) == 27
     assert len(data.identities["test"]) == 10
     assert len(data.dataset("test")) == 100
+
+
+def test_pictures__are_seen_as_a_whole_in_training_validation_and_serving(tmp_path: Path) -> None:
+    # Red at the left, green at the right: the middle alone would have neither.
+    picture = np.zeros((40, 120, 3), np.uint8)
+    picture[:, :30, 0], picture[:, -30:, 1] = 255, 255
+    for name in ("ann", "bob", "cem", "dan"):
+        for number in range(2):
+            (tmp_path / name).mkdir(exist_ok=True)
+            assert cv2.imwrite(str(tmp_path / name / f"{number}.png"), picture[..., ::-1])
+    data = IdentityFolder(str(tmp_path), val=["cem", "dan"], image_size=32, augmentation="none", num_workers=0)
+    data.setup("fit")
+    for split in ("train", "val"):
+        image = data.dataset(split)[0]["image"]
+        assert image.shape == (32, 32, 3)
+        assert (image[:, 0].mean(0).tolist(), image[:, -1].mean(0).tolist()) == ([255, 0, 0], [0, 255, 0])
+    task = VerificationTask(["ann", "bob"], backbone="resnet10t")
+    (tmp_path / "run").mkdir()
+    trainer = quiet_trainer(tmp_path / "run")
+    trainer.fit(task, datamodule=data)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    predictor = load(tmp_path / "a.ckpt", "cpu")
+    assert isinstance(predictor.task, VerificationTask)
+    assert predictor.task.whole_pictures
+    batch = torch.from_numpy(data.dataset("val")[0]["image"]).permute(2, 0, 1)[None]
+    result = predictor.predict(picture)
+    assert isinstance(result, EmbeddingResult)
+    with torch.inference_mode():
+        np.testing.assert_allclose(result.embedding, predictor.task(batch)[0].numpy(), atol=1e-6)

@@ -1,5 +1,7 @@
 """Embeddings at the start, against a computation by hand."""
 
+import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -53,3 +55,28 @@ def test_embedder__mirror_averages_a_picture_and_its_mirror_image() -> None:
         torch.testing.assert_close(both, F.normalize((alone(pictures) + alone(pictures.flip(3))) / 2))
         # Each picture trains as it is: the loader mirrors at random where the augmentation says so.
         torch.testing.assert_close(model.train()(pictures), alone.train()(pictures))
+
+
+def test_embedder__puts_several_features_side_by_side() -> None:
+    model, pictures = Embedder(ToyBackbone(), num_classes=4, features=["stem", "stage1"]).eval(), _pictures()
+    with torch.no_grad():
+        features = model.backbone(model.normalization(pictures))
+        expected = torch.cat([features["stem"].mean(dim=(2, 3)), features["stage1"].mean(dim=(2, 3))], dim=1)
+        torch.testing.assert_close(model.pooled(pictures), expected)
+        assert model(pictures).shape == (8, 24)
+    with pytest.raises(ValueError, match="features must be one of 'stem', 'stage1', got 'stage2'"):
+        Embedder(ToyBackbone(), num_classes=4, features=["stage2"])
+
+
+def test_whiten__makes_what_it_believes_of_the_correlations_vary_alike() -> None:
+    model = Embedder(ToyBackbone(), num_classes=4)
+    rng = np.random.default_rng(0)
+    correlation = np.corrcoef(rng.standard_normal((16, 40)) + rng.standard_normal(40))
+    model.whiten(torch.from_numpy(correlation))
+    weight = model.state_dict()["embedding.2.weight"].double().numpy()
+    believed = 0.7 * correlation + 0.3 * np.eye(16)
+    np.testing.assert_allclose(weight @ believed @ weight.T, np.eye(16), atol=1e-5)
+    np.testing.assert_allclose(weight, weight.T, atol=1e-6)
+    other = Embedder(ToyBackbone(), num_classes=4, embedding_size=6)
+    with pytest.raises(ValueError, match="16 pooled features are whitened to as many, not 6"):
+        other.whiten(torch.from_numpy(correlation))

@@ -5,8 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import AdamW
@@ -102,6 +104,18 @@ def test_verification__scores_all_pairs_of_the_split() -> None:
     assert task.scores()["roc_auc"] == pytest.approx(binary_auroc(similarity, same).item(), abs=1e-6)
 
 
+@pytest.mark.parametrize("limit", [1, 0.5])
+def test_verification__of_a_part_that_shows_one_person_has_no_scores(tmp_path: Path, limit: float) -> None:
+    task, one = _task(), _loader(classes=1)
+    trainer = quiet_trainer(tmp_path, limit_val_batches=limit)
+    trainer.fit(task, _loader(), one)
+    assert trainer.callback_metrics["val/roc_auc"].isnan()
+    assert task.threshold.item() == 0
+    assert task.report().splitlines()[0].split() == ["ROC", "AUC", "nan"]
+    with pytest.raises(ValueError, match="got 66 and 0; the split must have two classes or more"):
+        quiet_trainer(tmp_path).validate(task, one, verbose=False)
+
+
 def test_verification__embeds_on_the_unit_sphere_and_comes_back(tmp_path: Path) -> None:
     task, trainer = _task(), quiet_trainer(tmp_path)
     trainer.fit(task, _loader(), _loader())
@@ -136,3 +150,41 @@ def test_similarities__of_blocks_are_those_of_all_pairs(rows: int, monkeypatch: 
         expected = [float(embeddings[i] @ embeddings[j]) for i, j in pairs if (label[i] == label[j]).item() == alike]
         assert found.sort().values.tolist() == pytest.approx(sorted(expected), abs=1e-6)
     assert [len(one) for one in verification._similarities(torch.zeros(0, 5), torch.zeros(0))] == [0, 0]
+
+
+def test_whiten__looks_at_the_training_pictures_and_their_mirror_images_once(tmp_path: Path) -> None:
+    task, loader = _task(embedding_size=None, whiten=True, features=["stem", "stage1"]), _loader()
+    before = task.model.embedding[2].weight.detach().clone()  # type: ignore[operator]
+    with torch.no_grad():
+        task.model.eval()
+        images = torch.cat([batch["image"] for batch in loader])
+        pooled = torch.cat([task.model.pooled(images), task.model.pooled(images.flip(3))]).double().numpy()
+        task.model.train()
+    deviation = np.sqrt(pooled.var(axis=0) + 1e-5)
+    correlation = np.cov(pooled.T, bias=True) / np.outer(deviation, deviation)
+    seen: dict[str, Tensor] = {}
+
+    class _First(Callback):
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            seen.setdefault("weight", pl_module.model.embedding[2].weight.detach().clone())
+            assert all(part.training for part in pl_module.model.modules())
+
+    trainer = quiet_trainer(tmp_path, callbacks=[_First()])
+    trainer.fit(task, loader, loader)
+    weight = seen["weight"].double().numpy()
+    np.testing.assert_allclose(weight @ (0.7 * correlation + 0.3 * np.eye(24)) @ weight.T, np.eye(24), atol=1e-4)
+    assert not torch.equal(seen["weight"], before)
+    # A run that goes on has its weights from the checkpoint.
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    trained = task.model.embedding[2].weight.detach().clone()  # type: ignore[operator]
+    again = _task(embedding_size=None, whiten=True, features=["stem", "stage1"])
+    seen.clear()
+    quiet_trainer(tmp_path, max_epochs=2, callbacks=[_First()]).fit(
+        again, loader, loader, ckpt_path=tmp_path / "a.ckpt"
+    )
+    torch.testing.assert_close(seen["weight"], trained)
+
+
+def test_whiten__keeps_the_length_of_the_features() -> None:
+    with pytest.raises(ValueError, match="whiten keeps the number of the features; leave out embedding_size, or whit"):
+        _task(whiten=True)
