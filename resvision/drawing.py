@@ -1,6 +1,8 @@
 """From pixels and classes to pictures that a person looks at: colours, overlays, panels with a legend."""
 
+import colorsys
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +30,8 @@ _COLOURS = (
     (20, 60, 90),
     (255, 225, 175),
 )
+# Of hue, saturation and lightness, from one class to the next.
+_STEPS = (0.6180339887, 0.7548776662, 0.5698402910)
 _NEAREST = Image.Resampling.NEAREST
 # Rec. ITU-R BT.601, section 2.5.1.
 _LUMA = (0.299, 0.587, 0.114)
@@ -37,17 +41,31 @@ def class_colours(num_classes: int) -> Pixels:
     """Return one colour a class.
 
     Args:
-        num_classes: How many, 1 to 255.
+        num_classes: How many.
 
     Returns:
-        (256, 3), RGB. Rows past the classes, that of `IGNORE_INDEX` among them, are black.
+        (256, 3), or a row for each of more classes, RGB. All classes differ, and none is near black; rows past the
+        classes, with up to 255 that of `IGNORE_INDEX` among them, are black.
     """
-    colours = np.zeros((IGNORE_INDEX + 1, 3), np.uint8)
-    for number in range(num_classes):
-        # After twelve classes the colours come again, each time darker by a quarter.
-        shade = 0.75 ** (number // len(_COLOURS))
-        colours[number] = [round(value * shade) for value in _COLOURS[number % len(_COLOURS)]]
+    colours = np.zeros((max(num_classes, IGNORE_INDEX + 1), 3), np.uint8)
+    colours[:num_classes] = np.array(_palette(num_classes), np.uint8).reshape(-1, 3)
     return colours
+
+
+@cache
+def _palette(count: int) -> tuple[tuple[int, ...], ...]:
+    # After twelve classes the colours come again, once, darker by a quarter.
+    darker = [tuple(round(0.75 * value) for value in colour) for colour in _COLOURS]
+    colours: dict[tuple[int, ...], None] = dict.fromkeys([*_COLOURS, *darker][:count])
+    number = 0
+    while len(colours) < count:
+        # Steps by irrational parts of 1, which fill it evenly however many there are.
+        hue, saturation, shade = (number * step % 1 for step in _STEPS)
+        value = 0.2 * shade + (0.8 if number % 2 else 0.5)
+        red, green, blue = colorsys.hsv_to_rgb(hue, 0.45 + 0.5 * saturation, value)
+        colours[round(255 * red), round(255 * green), round(255 * blue)] = None
+        number += 1
+    return tuple(colours)
 
 
 def displayable(image: npt.NDArray[np.generic]) -> Pixels:

@@ -10,6 +10,26 @@ def test_class_colours__differ_for_every_class() -> None:
     assert not colours[40:].any()
 
 
+def test_class_colours__of_any_number_differ_and_begin_alike() -> None:
+    colours = class_colours(1203)
+    assert len(np.unique(colours, axis=0)) == len(colours) == 1203
+    assert colours.max(axis=1).min() >= 64
+    assert colours[[0, 1, 19]].tolist() == [[31, 119, 180], [255, 187, 60], [184, 98, 150]]
+    for count in (0, 1, 20, 24, 150, 255):
+        some = class_colours(count)
+        assert some.shape == (256, 3)
+        assert (some[:count] == colours[:count]).all()
+        assert not some[count:].any()
+
+
+def test_draw_boxes__and_panel_know_hundreds_of_classes() -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    drawn = draw_boxes(image, np.array([[4.0, 6.0, 20.0, 30.0]]), np.array([364]), 365)
+    assert (drawn[6, 4] == class_colours(365)[364]).all()
+    names = [str(number) for number in range(365)]
+    assert (np.asarray(panel([("one", drawn)], names)) == class_colours(365)[364]).all(axis=2).any()
+
+
 def test_overlay__mixes_halves_and_leaves_ignored_pixels() -> None:
     image = np.zeros((2, 2, 3), np.uint8)
     image[...] = (200, 100, 0)

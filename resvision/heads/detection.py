@@ -75,7 +75,7 @@ class DetectionHead(nn.Module):
 
 def _branch(channels: int, depth: int) -> nn.Sequential:
     # 32 groups of 256 channels, as usual; narrow heads have fewer, or else a group would be a single channel.
-    groups = math.gcd(32, max(channels // 8, 1))
+    groups = math.gcd(32, max(channels // 8, 1), channels)
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(groups, channels), nn.ReLU(inplace=True)]

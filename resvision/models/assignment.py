@@ -93,6 +93,9 @@ def assign_atss(places: Places, truth: Truth, pictures: int) -> Assignment:
     Candidates are the nine places of each level that are nearest to an object's centre. Of those, the places inside the
     object find it whose square of 8 strides overlaps it by at least the mean plus the standard deviation of all
     candidates' overlaps. A place of several objects takes that which it overlaps most.
+
+    Unlike in the paper, the candidate that overlaps an object most always overlaps it enough: where there are few of
+    them, one or two levels say, all may lie below the mean plus the standard deviation.
     """
     middles = (truth.boxes[:, :2] + truth.boxes[:, 2:]) / 2
     candidates, start = [], 0
@@ -108,7 +111,8 @@ def assign_atss(places: Places, truth: Truth, pictures: int) -> Assignment:
     mean = overlap.mean(dim=1, keepdim=True)
     # A picture of one place has a single candidate, of which `std` would be nan.
     spread = ((overlap - mean).square().sum(dim=1, keepdim=True) / max(overlap.shape[1] - 1, 1)).sqrt()
-    finds = _inside(centers, boxes) & (overlap >= mean + spread) & ~truth.crowd[:, None]
+    enough = torch.minimum(mean + spread, overlap.amax(dim=1, keepdim=True))
+    finds = _inside(centers, boxes) & (overlap >= enough) & ~truth.crowd[:, None]
 
     total, none = pictures * len(places.centers), len(truth.boxes)
     target = truth.picture[:, None] * len(places.centers) + chosen

@@ -9,8 +9,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.plugins.precision import MixedPrecision, Precision
-from lightning.pytorch.utilities import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -20,11 +18,12 @@ from resvision.layers import InputNormalization, InputStatistics
 from resvision.tasks.agreement import check_batch, check_checkpoint, check_classes
 from resvision.tasks.builders import Builders
 from resvision.tasks.changed_settings import apply_changes, check_kinds, optimizer_settings, scheduler_settings
-from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning
-from resvision.tasks.parameters import parameter_groups
+from resvision.tasks.clipping import clip_gradients
+from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning, no_weights
+from resvision.tasks.parameters import apply_factors, parameter_groups
 from resvision.tasks.plain import make_openable
 from resvision.tasks.running_means import RunningMeans
-from resvision.tasks.schedules import WarmupCosine, steps_of, when_to_step
+from resvision.tasks.schedules import WarmupCosine, apply_factors_to_cycle, peaks_of, steps_of, when_to_step
 
 __all__ = ["VisionTask"]
 
@@ -46,7 +45,7 @@ class VisionTask(LightningModule, ABC):
         optimizer: Builds the optimiser from parameter groups.
         scheduler: Builds the schedule from the optimiser; None keeps the learning rate. `WarmupCosine`, which is
             told the length of the run, `DropAtSteps`, and torch's `OneCycleLR` and `CyclicLR` are stepped after every
-            optimiser step, any other one every epoch.
+            optimiser step, any other one every epoch, `ReduceLROnPlateau` those that validate.
         finetune: How to carry pretrained weights over to other pictures: a preset, `head`, `gradual` or `full`, or a
             preset with changes; None trains all parts alike.
 
@@ -86,6 +85,7 @@ class VisionTask(LightningModule, ABC):
         self._finetuning = None if finetune is None else FineTuning.of(finetune)
         self._is_restored = False
         self._means = RunningMeans()
+        self._has_new_scores = True  # since a schedule that watches them was stepped
         # Settings of the optimiser and the schedule, and those of the run that is continued.
         self._said: dict[str, Any] = {"optimizer": [], "scheduler": {}}
         self._said_before: dict[str, Any] | None = None
@@ -181,12 +181,7 @@ class VisionTask(LightningModule, ABC):
             ValueError: It was asked for.
         """
         if self._finetuning is not None and self.hparams["weights"] is None and not self._is_restored:
-            backbone = self.hparams["backbone"]
-            raise ValueError(
-                "finetune needs pretrained weights to start from, and weights is null: give the path of a file, or a "
-                f"name to fetch, of those that `resvision backbones show {backbone}` lists; "
-                "or finetune: null to train from random numbers"
-            )
+            raise no_weights(self.hparams["backbone"])
 
     def on_train_start(self) -> None:
         """Begin a mean of the loss, or go on with a checkpoint's; freeze what is frozen in this epoch."""
@@ -205,7 +200,7 @@ class VisionTask(LightningModule, ABC):
 
     def _prepare_parts(self) -> None:
         if self._finetuning is not None:
-            FineTuner(self.model, self._finetuning).prepare(self.trainer.current_epoch)
+            FineTuner(self.model, self._finetuning, self).prepare(self.trainer.current_epoch)
 
     def finetuning_table(self) -> str | None:
         """Return what trains, from when on and how fast, part by part; None unless this is fine-tuning.
@@ -214,18 +209,25 @@ class VisionTask(LightningModule, ABC):
         """
         if self._finetuning is None:
             return None
-        groups = self.trainer.optimizers[0].param_groups
-        peaks = {group["name"]: float(group.get("initial_lr", group["lr"])) for group in groups}
-        return FineTuner(self.model, self._finetuning).table(peaks)
+        optimizer, schedules = self.trainer.optimizers[0], self.trainer.lr_scheduler_configs
+        peaks = peaks_of(optimizer, schedules[0].scheduler if schedules else None)
+        return FineTuner(self.model, self._finetuning, self).table(peaks)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Log the means over the last steps, at the steps at which Lightning hands values to the loggers."""
+        """Log the means over the last steps, at the steps at which Lightning hands values to the loggers.
+
+        An epoch that has no such step ends with those so far, for callbacks that look at them.
+        """
         step = self.trainer.global_step
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's logger connector
         if self._means.are_due(step, every):
-            means = {f"train/{name}": value for name, value in self._means.take(step).items()}
-            self.log("train/loss", means.pop("train/loss"), prog_bar=True, sync_dist=True)
-            self.log_dict(means, sync_dist=True)
+            means = self._means.take(step)
+        elif every and self.trainer.is_last_batch and self._means.reach_back(batch_idx + 1):
+            means = self._means.so_far()
+        else:
+            return
+        self.log("train/loss", means.pop("loss"), prog_bar=True, sync_dist=True)
+        self.log_dict({f"train/{name}": value for name, value in means.items()}, sync_dist=True)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last evaluation; score what is saved."""
@@ -242,6 +244,7 @@ class VisionTask(LightningModule, ABC):
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores under `val/`."""
+        self._has_new_scores |= not self.trainer.sanity_checking
         self._log_scores("val/")
 
     def on_test_epoch_start(self) -> None:
@@ -267,15 +270,14 @@ class VisionTask(LightningModule, ABC):
         """Build the optimiser over named groups of all parameters, and the schedule.
 
         Raises:
-            ValueError: `WarmupCosine` is asked for, but the run has no end; or fine-tuning, but without weights.
+            ValueError: `WarmupCosine` is asked for, but the run has no end; or fine-tuning, but without weights, or of
+                a backbone with a parameter that is in no stage.
         """
         self.require_weights()
-        if self._finetuning is None:
-            optimizer = self._builders.optimizer(parameter_groups(self.parameters()))
-        else:
-            optimizer = self._builders.optimizer(FineTuner(self.model, self._finetuning).groups())
-            for group in optimizer.param_groups:
-                group["lr"] *= group["lr_factor"]
+        said = self._finetuning
+        groups = parameter_groups(self.parameters()) if said is None else FineTuner(self.model, said, self).groups()
+        optimizer = self._builders.optimizer(groups)
+        apply_factors(optimizer)
         self._said = {"optimizer": optimizer_settings(optimizer), "scheduler": {}}
         build = self._builders.scheduler
         scheduler = None if build is None else build(optimizer)
@@ -284,31 +286,34 @@ class VisionTask(LightningModule, ABC):
             return optimizer
         if isinstance(scheduler, WarmupCosine) and scheduler.total_steps is None:
             scheduler.run_for(steps_of(self.trainer))
+        apply_factors_to_cycle(scheduler)
         self._said["scheduler"] = scheduler_settings(scheduler)
-        when = when_to_step(scheduler, monitor=self.monitor, mode=self.mode, has_loss=self.logs_validation_loss)
+        when = when_to_step(
+            scheduler, self._trainer, monitor=self.monitor, mode=self.mode, has_loss=self.logs_validation_loss
+        )
         return {"optimizer": optimizer, "lr_scheduler": when}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
+        """Step a schedule; one that watches a validation once for each, as there may be epochs without."""
+        if (self.trainer.lr_scheduler_configs[0].monitor or "").startswith("val/"):
+            if not self._has_new_scores:
+                return
+            self._has_new_scores = False
+        super().lr_scheduler_step(scheduler, metric)
 
     def keep_learning_rate(self) -> None:
         """Leave out the schedule."""
         self._builders = replace(self._builders, scheduler=None)
 
     def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: int | float | None = None,
-        gradient_clip_algorithm: str | None = None,
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clip as the trainer says, with fused optimisers too.
 
-        Lightning refuses them under mixed precision, as they undo the loss scaling themselves; in bf16
-        there is none.
+        Raises:
+            ValueError: The optimiser is fused, and the precision `16-mixed`.
         """
-        plugin = self.trainer.precision_plugin
-        if gradient_clip_val and isinstance(plugin, MixedPrecision) and plugin.scaler is None:
-            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
-            Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
-        else:
-            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        clip_gradients(self, optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a reader needs to know, as plain data; let the first weights not be asked for again."""
@@ -319,6 +324,7 @@ class VisionTask(LightningModule, ABC):
             "image_size": None if self.image_size is None else list(self.image_size),
             "said": self._said,
             "running_sums": self._means.state(self._mean_of_processes),
+            "has_new_scores": self._has_new_scores,
             **self.description(),
         }
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]["weights"] = None
@@ -340,10 +346,7 @@ class VisionTask(LightningModule, ABC):
         if said is None:
             return
         check_checkpoint(
-            said,
-            task=type(self).__name__,
-            class_names=self.class_names,
-            backbone=self.hparams.get("backbone"),
+            said, task=type(self).__name__, class_names=self.class_names, backbone=self.hparams.get("backbone")
         )
         if said["image_size"] is not None:
             height, width = said["image_size"]
@@ -352,3 +355,4 @@ class VisionTask(LightningModule, ABC):
         if self._trainer is not None and "running_sums" in said:
             self._means.load_state(said["running_sums"])
             self._said_before = said["said"]
+            self._has_new_scores = said.get("has_new_scores", True)

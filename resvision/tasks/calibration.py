@@ -5,7 +5,8 @@ from typing import Final, final
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric
+
+from resvision.tasks.precise import PreciseMetric
 
 __all__ = ["CalibrationError", "TemperatureSearch"]
 
@@ -16,7 +17,7 @@ _MOST_LOGITS: Final = 2**24
 
 
 @final
-class CalibrationError(Metric):
+class CalibrationError(PreciseMetric):
     """Expected calibration error, from 0 to 1 (Guo et al. 2017, arXiv:1706.04599, equation 3).
 
     Pictures are put into 15 bins of equal width by the probability of the class that they are said to be of; the
@@ -56,7 +57,7 @@ class CalibrationError(Metric):
 
 
 @final
-class TemperatureSearch(Metric):
+class TemperatureSearch(PreciseMetric):
     """The temperature that makes a classifier's probabilities likeliest (Guo et al. 2017, section 4.2).
 
     The loss is summed for 41 temperatures from 1/8 to 8 as pictures come, so that no logits are kept, and the best one

@@ -81,7 +81,7 @@ def apply_changes(
             group["lr"] = group["lr"] * new["lr"] / old["lr"] if old["lr"] else new["lr"]
     said = now["scheduler"]
     changed = {name for name in said.keys() & before["scheduler"].keys() if said[name] != before["scheduler"][name]}
-    if "_schedulers" in changed or (changed and isinstance(scheduler, OneCycleLR)):
+    if changed & {"_schedulers", "_milestones"} or (changed and isinstance(scheduler, OneCycleLR)):
         raise ValueError(
             f"a {type(scheduler).__name__} that goes on cannot have other settings; say those of the run before, or "
             "begin a new run from the weights: --model.weights CHECKPOINT"

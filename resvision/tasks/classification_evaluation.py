@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, final
 
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from resvision.batch import ClassificationLabels
 from resvision.tasks.calibration import CalibrationError
 from resvision.tasks.confusion import ClassificationScores, ConfusionMatrix
 from resvision.tasks.evaluation import Evaluation
+from resvision.tasks.precise import PictureMean
 from resvision.tasks.tables import MOST_LISTED, cell, confusions, worst
 
 __all__ = ["ClassificationEvaluation"]
@@ -33,7 +33,7 @@ class ClassificationEvaluation(Evaluation):
 
     def __init__(self, class_names: Sequence[str]) -> None:
         super().__init__(class_names)
-        self.top5 = MeanMetric(nan_strategy="disable") if len(class_names) > 5 else None
+        self.top5 = PictureMean() if len(class_names) > 5 else None
         self.confusion = ConfusionMatrix(len(class_names), ignore_index=_NO_CLASS)
         self.calibration_error = CalibrationError()
         self.scaled_calibration_error = CalibrationError()
@@ -45,9 +45,9 @@ class ClassificationEvaluation(Evaluation):
     ) -> None:
         """Count the pictures of a batch by its logits (N, num_classes), and by those over a temperature."""
         label = labels["label"]
-        self._count_loss(loss, len(said))
+        self.loss.update(loss, len(said))
         if self.top5 is not None:
-            self.top5.update((said.topk(5).indices == label[:, None]).any(dim=1).float())
+            self.top5.update((said.topk(5).indices == label[:, None]).any(dim=1).float().mean(), len(said))
         self.confusion.update(said.argmax(dim=1), label)
         self.calibration_error.update(said, label)
         if temperature is not None:

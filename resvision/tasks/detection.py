@@ -1,7 +1,7 @@
 """Objects in boxes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, final, get_args
+from typing import Any, ClassVar, Literal, cast, final, get_args
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -135,10 +135,11 @@ class DetectionTask(VisionTask):
 
     def evaluate(self, batch: DetectionBatch) -> None:
         """Count the pictures of a batch, in pixels of the original ones."""
-        if isinstance(self.model, Detector):
-            said = self.model.say(batch["image"])
-            losses = torch.stack([*self.model.losses(said, targets_of(batch)).values()]).sum()
-            self.evaluation.update(self.model.detections(said, batch["size"]), batch, losses)
+        if self.logs_validation_loss:
+            model = cast(Detector, self.model)  # or what `torch.compile` has made of one
+            said = model.say(batch["image"])
+            losses = torch.stack([*model.losses(said, targets_of(batch)).values()]).sum()
+            self.evaluation.update(model.detections(said, batch["size"]), batch, losses)
         else:
             self.evaluation.update(self(batch["image"], batch["size"]), batch, None)
 

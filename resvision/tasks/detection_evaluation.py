@@ -39,7 +39,7 @@ class DetectionEvaluation(Evaluation):
     def update(self, said: Sequence[Detection], labels: DetectionLabels, loss: Tensor | None) -> None:
         """Count what was found in the pictures of a batch."""
         if loss is not None:
-            self._count_loss(loss, len(said))
+            self.loss.update(loss, len(said))
         originals = [
             _plain(rescale(one, (now[0], now[1]), (before[0], before[1])))
             for one, now, before in zip(said, labels["size"].tolist(), labels["original_size"].tolist(), strict=True)

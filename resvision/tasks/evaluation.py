@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
+
+from resvision.tasks.precise import PictureMean
 
 __all__ = ["Evaluation"]
 
@@ -19,8 +20,8 @@ class Evaluation(nn.Module, ABC):
 
     def __init__(self, class_names: Sequence[str]) -> None:
         super().__init__()
-        self.class_names = tuple(class_names)
-        self.loss = MeanMetric(nan_strategy="disable")  # the other strategies wait for the device
+        self.class_names = tuple(map(str, class_names))
+        self.loss = PictureMean()
 
     @abstractmethod
     def update(self, said: Any, labels: Any, loss: Tensor) -> None:
@@ -44,7 +45,3 @@ class Evaluation(nn.Module, ABC):
         """Forget what was counted; the report of it stays."""
         for metric in self.children():
             metric.reset()  # type: ignore[operator]  # all children are metrics
-
-    def _count_loss(self, loss: Tensor, pictures: int) -> None:
-        # Each picture counts once, in a last batch that is smaller too; torchmetrics ignores weights here.
-        self.loss.update(loss.expand(pictures))

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from resvision.backbones import Backbone
 from resvision.tasks.parameters import parameter_groups
 
-__all__ = ["PRESETS", "FineTune", "FineTuneSettings", "FineTuner", "FineTuning", "Preset"]
+__all__ = ["PRESETS", "FineTune", "FineTuneSettings", "FineTuner", "FineTuning", "Preset", "no_weights"]
 
 Preset = Literal["head", "gradual", "full"]
 NormPolicy = Literal["train", "follow", "fixed"]
@@ -136,11 +136,15 @@ class FineTuner:
     Args:
         model: Has a `backbone`; all of its other children are the head, a decoder too.
         settings: What to do.
+        task: What the model is a part of; its other parameters are the head's too.
+
+    Raises:
+        ValueError: The backbone has a parameter that none of its stages names.
     """
 
-    def __init__(self, model: nn.Module, settings: FineTuning) -> None:
+    def __init__(self, model: nn.Module, settings: FineTuning, task: nn.Module | None = None) -> None:
         self.settings = settings
-        self.parts = _parts(model, settings)
+        self.parts = _parts(model, settings, model if task is None else task)
 
     def groups(self) -> list[dict[str, Any]]:
         """Return parameter groups `<part>` and `<part>/no_decay`, whose learning rates want to be times `lr_factor`."""
@@ -157,12 +161,14 @@ class FineTuner:
         """
         policy = self.settings.batch_norm
         for part in self.parts:
+            if not part.is_stage:  # trains from the start, but for what somebody else has frozen
+                continue
             trains = epoch >= part.start
             for parameter in part.parameters:
                 parameter.requires_grad_(trains)
             for module in part.modules:
                 module.training = trains
-                if part.is_stage and isinstance(module, _BatchNorm):
+                if isinstance(module, _BatchNorm):
                     module.training = policy == "train" or (policy == "follow" and trains)
 
     def table(self, peaks: Mapping[str, float]) -> str:
@@ -195,7 +201,7 @@ class FineTuner:
         return f"{fixed} until then" if part.start else "statistics of the batch"
 
 
-def _parts(model: nn.Module, settings: FineTuning) -> list[_Part]:
+def _parts(model: nn.Module, settings: FineTuning, task: nn.Module) -> list[_Part]:
     """Return the stages that have parameters, fine to coarse, and then what comes after the backbone."""
     backbone = model.backbone
     assert isinstance(backbone, Backbone)
@@ -214,7 +220,32 @@ def _parts(model: nn.Module, settings: FineTuning) -> list[_Part]:
     for name, child in _children_beside(model, backbone):
         if list(child.parameters()):
             parts.append(_Part(name, list(child.modules()), list(child.parameters()), 0.0, 1.0, is_stage=False))
+    _add_rest(parts, backbone, task)
     return parts
+
+
+def _add_rest(parts: list[_Part], backbone: Backbone, task: nn.Module) -> None:
+    """Add the parameters of a task that are in no part yet to that of the head."""
+    known = {parameter for part in parts for parameter in part.parameters}
+    for name, parameter in backbone.named_parameters():
+        if parameter not in known:
+            kind = type(backbone).__name__
+            raise ValueError(f"no stage has the parameter {name}: name it in the `stage_parameters` of {kind}")
+    rest = [parameter for parameter in task.parameters() if parameter not in known]
+    if rest and not any(part.name == "head" for part in parts):
+        parts.append(_Part("head", [], [], 0.0, 1.0, is_stage=False))
+    for part in parts:
+        if part.name == "head":
+            part.parameters.extend(rest)
+
+
+def no_weights(backbone: str) -> ValueError:
+    """Return what to say where fine-tuning is asked for, and no weights of the backbone are given."""
+    return ValueError(
+        "finetune needs pretrained weights to start from, and weights is null: give the path of a file, or a "
+        f"name to fetch, of those that `resvision backbones show {backbone}` lists; "
+        "or finetune: null to train from random numbers"
+    )
 
 
 def _children_beside(model: nn.Module, backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Final, Literal, final
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
-from torchmetrics import MeanMetric
 from torchmetrics.functional.classification import binary_average_precision
 
 from resvision.batch import MultiLabelBatch
@@ -14,6 +13,7 @@ from resvision.losses import multi_label_loss
 from resvision.tasks.answers import Answers
 from resvision.tasks.finetuning import FineTune
 from resvision.tasks.labelling import LabelTask
+from resvision.tasks.precise import PictureMean
 from resvision.tasks.schedules import WarmupCosine
 from resvision.tasks.tables import MOST_LISTED, cell, worst
 
@@ -85,7 +85,7 @@ class MultiLabelTask(LabelTask):
             scheduler=scheduler,
         )
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
-        self.evaluation_loss = MeanMetric(nan_strategy="disable")  # the other strategies wait for the device
+        self.evaluation_loss = PictureMean()
         classes = len(class_names)
         self.answers = Answers(torch.zeros(0, classes), torch.zeros(0, classes, dtype=torch.bool))
         self._last_scores: dict[str, list[float]] | None = None
@@ -113,7 +113,7 @@ class MultiLabelTask(LabelTask):
     def evaluate(self, batch: MultiLabelBatch) -> None:
         """Keep the answers about the pictures of a batch."""
         logits, label = self(batch["image"]), batch["label"]
-        self.evaluation_loss.update(self.loss(logits, label).expand(len(label)))
+        self.evaluation_loss.update(self.loss(logits, label), len(label))
         self.answers.update(logits.float().sigmoid(), label > 0.5)
 
     def scores(self) -> Mapping[str, float]:

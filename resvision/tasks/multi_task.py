@@ -121,7 +121,7 @@ class MultiTask(VisionTask):
         together = dict.fromkeys(name for names in class_names.values() for name in names)
         super().__init__([*together], optimizer=optimizer, scheduler=scheduler, finetune=finetune)
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
-        self.class_names_by_kind = {kind: tuple(names) for kind, names in class_names.items()}
+        self.class_names_by_kind = {kind: tuple(map(str, names)) for kind, names in class_names.items()}
         self.input_size = input_size
         encoder = build_encoder(backbone, weights=weights, in_channels=in_channels, options=backbone_options)
         specs = encoder.feature_specs

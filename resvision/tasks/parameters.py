@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
-__all__ = ["parameter_groups"]
+__all__ = ["apply_factors", "parameter_groups"]
 
 
 def parameter_groups(parameters: Iterable[nn.Parameter], name: str = "all") -> list[dict[str, Any]]:
@@ -25,3 +26,11 @@ def parameter_groups(parameters: Iterable[nn.Parameter], name: str = "all") -> l
         {"name": f"{name}/no_decay", "params": no_decay, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def apply_factors(optimizer: Optimizer) -> None:
+    """Give each group its part, `lr_factor`, of the learning rate that the optimiser was built with."""
+    for group in optimizer.param_groups:
+        if "lr_factor" in group:
+            # Not in place: groups may share a learning rate that is a tensor.
+            group["lr"] = group["lr"] * group["lr_factor"]

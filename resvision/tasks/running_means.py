@@ -44,9 +44,17 @@ class RunningMeans:
         """
         return step != self._taken_at and every != 0 and step % every == 0
 
+    def reach_back(self, batches: int) -> bool:
+        """Tell whether nothing was taken over the last so many batches."""
+        return self._steps >= batches
+
+    def so_far(self) -> dict[str, Tensor]:
+        """Return the means by name, and go on with them."""
+        return {name: value / self._steps for name, value in self._sums.items()}
+
     def take(self, step: int) -> dict[str, Tensor]:
         """Return the means by name, and begin anew at an optimiser's step."""
-        means = {name: value / self._steps for name, value in self._sums.items()}
+        means = self.so_far()
         self._sums, self._steps, self._taken_at = {}, 0, step
         return means
 

@@ -4,12 +4,13 @@ import math
 from typing import Any, Final, final
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-__all__ = ["DropAtSteps", "WarmupCosine", "steps_of", "when_to_step"]
+__all__ = ["DropAtSteps", "WarmupCosine", "apply_factors_to_cycle", "peaks_of", "steps_of", "when_to_step"]
 
 
 @final
@@ -122,13 +123,44 @@ class DropAtSteps(LRScheduler):
 _STEPPED_EVERY_STEP: Final = (WarmupCosine, DropAtSteps, OneCycleLR, CyclicLR)
 
 
+def apply_factors_to_cycle(scheduler: LRScheduler | ReduceLROnPlateau) -> None:
+    """Give each group its part, `lr_factor`, of a `OneCycleLR` or `CyclicLR` that sets learning rates of its own.
+
+    One that was given a peak for each group keeps them.
+    """
+    if len(set(_peaks_of_cycle(scheduler))) != 1:
+        return
+    groups = scheduler.optimizer.param_groups
+    factors = [group.get("lr_factor", 1.0) for group in groups]
+    for group, factor in zip(groups, factors, strict=True):
+        for name in group.keys() & {"lr", "initial_lr", "max_lr", "min_lr"}:
+            group[name] = group[name] * factor
+    for name in vars(scheduler).keys() & {"base_lrs", "max_lrs", "_last_lr"}:
+        rates = getattr(scheduler, name)
+        setattr(scheduler, name, [rate * factor for rate, factor in zip(rates, factors, strict=True)])
+
+
+def peaks_of(optimizer: Optimizer, scheduler: LRScheduler | ReduceLROnPlateau | None) -> dict[str, float]:
+    """Return the highest learning rate of each group by its name, as far as it is known."""
+    groups = optimizer.param_groups
+    rates = _peaks_of_cycle(scheduler) or [group.get("initial_lr", group["lr"]) for group in groups]
+    return {group["name"]: float(rate) for group, rate in zip(groups, rates, strict=True)}
+
+
+def _peaks_of_cycle(scheduler: LRScheduler | ReduceLROnPlateau | None) -> list[float]:
+    if isinstance(scheduler, OneCycleLR):
+        return [group["max_lr"] for group in scheduler.optimizer.param_groups]
+    return scheduler.max_lrs if isinstance(scheduler, CyclicLR) else []
+
+
 def when_to_step(
-    scheduler: LRScheduler | ReduceLROnPlateau, *, monitor: str, mode: str, has_loss: bool
+    scheduler: LRScheduler | ReduceLROnPlateau, trainer: Trainer | None, *, monitor: str, mode: str, has_loss: bool
 ) -> LRSchedulerConfigType:
     """Return what tells Lightning after what to step a schedule: a step, an epoch, or a validation's score.
 
     Args:
         scheduler: The schedule.
+        trainer: Says which epochs end with a validation; None for all.
         monitor: Score that tells the best checkpoint.
         mode: Whether the best is the largest, `max`, or the smallest, `min`.
         has_loss: Whether there is a `val/loss`.
@@ -146,16 +178,24 @@ def when_to_step(
             "this task has no val/loss, which ReduceLROnPlateau watches in this mode; "
             f"give it mode: {mode}, and it watches {monitor}"
         )
-    return {"scheduler": scheduler, "monitor": watched}
+    if trainer is None or not watched.startswith("val/"):
+        return {"scheduler": scheduler, "monitor": watched}
+    every = trainer.check_val_every_n_epoch
+    # Where validations follow batches or minutes, for which there is no interval, an epoch may end before the first.
+    strict = every is not None and hasattr(trainer, "val_check_interval")
+    return {"scheduler": scheduler, "monitor": watched, "frequency": every or 1, "strict": strict}
 
 
 def steps_of(trainer: Trainer) -> int:
-    """Return the optimiser steps of the whole run.
+    """Return the optimiser steps of the whole run, also where a callback accumulates gradients epoch by epoch.
 
     Raises:
         ValueError: It takes none, or has no end.
     """
     steps = trainer.estimated_stepping_batches
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by Lightning's callback connector
+        if isinstance(callback, GradientAccumulationScheduler):
+            steps = _steps_by_epoch(trainer, callback)
     if 0 in (steps, trainer.limit_train_batches):
         raise ValueError("this run takes no training step: trainer.limit_train_batches or trainer.max_steps is 0")
     if not 0 < steps < float("inf"):
@@ -164,3 +204,11 @@ def steps_of(trainer: Trainer) -> int:
             "the data has no length"
         )
     return int(steps)
+
+
+def _steps_by_epoch(trainer: Trainer, accumulation: GradientAccumulationScheduler) -> float:
+    batches, epochs = trainer.num_training_batches, trainer.max_epochs
+    if epochs is None or epochs < 0 or math.isinf(batches):
+        return trainer.estimated_stepping_batches
+    steps = sum(math.ceil(batches / accumulation.get_accumulate_grad_batches(epoch)) for epoch in range(epochs))
+    return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)

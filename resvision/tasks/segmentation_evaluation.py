@@ -5,7 +5,7 @@ from typing import final
 
 from torch import Tensor
 
-from resvision.batch import SegmentationLabels
+from resvision.batch import IGNORE_INDEX, SegmentationLabels
 from resvision.tasks.confusion import ConfusionMatrix, SegmentationScores
 from resvision.tasks.evaluation import Evaluation
 from resvision.tasks.tables import cell
@@ -28,7 +28,8 @@ class SegmentationEvaluation(Evaluation):
 
     def update(self, said: Tensor, labels: SegmentationLabels, loss: Tensor) -> None:
         """Count the pixels of a batch by its logits (N, num_classes, H, W)."""
-        self._count_loss(loss, len(said))
+        # A picture without a pixel that counts has no part in the loss.
+        self.loss.update(loss, (labels["mask"] != IGNORE_INDEX).flatten(1).any(dim=1).sum())
         self.confusion.update(said.argmax(dim=1), labels["mask"])
 
     def scores(self) -> Mapping[str, float]:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from resvision.heads import DetectionHead
 
@@ -32,6 +33,13 @@ def test_head__orders_places_row_by_row() -> None:
     logits = head(levels)[0]
     torch.testing.assert_close(logits[0, 6], head.classes(levels[0])[0, :, 1, 2])
     torch.testing.assert_close(logits[0, 12 + 2], head.classes(levels[1])[0, :, 1, 0])
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(8, 1), (32, 4), (66, 2), (100, 4), (130, 2), (256, 32)])
+def test_head__has_groups_that_divide_its_channels(channels: int, groups: int) -> None:
+    norm = DetectionHead(channels, 2, num_levels=1, depth=1).box_branch[1]
+    assert isinstance(norm, nn.GroupNorm)
+    assert norm.num_groups == groups
 
 
 def test_head__scales_each_level_by_itself() -> None:

@@ -134,6 +134,18 @@ def test_atss__gives_an_object_a_place_in_a_picture_of_one_place() -> None:
     assert assign_atss(places, truth, 1).tolist() == [[0]]
 
 
+@pytest.mark.parametrize("strides", [(8,), (8, 16)])
+@pytest.mark.parametrize("side", [9.0, 12.0, 20.0, 40.0])
+def test_atss__gives_every_object_a_place_with_few_levels(strides: tuple[int, ...], side: float) -> None:
+    places = Places.of([torch.zeros(1, 1, 64 // stride, 64 // stride) for stride in strides], strides)
+    # Squares of 64 pixels hold the small ones whole, so that all of a level overlap them alike.
+    boxes = torch.tensor([[10.0, 11.0, 10 + side, 11 + side]])
+    found = assign_atss(places, _alone(boxes), 1)[0] >= 0
+    assert found.any()
+    centers = places.centers[found]
+    assert ((centers > boxes[0, :2]) & (centers < boxes[0, 2:])).all()
+
+
 def test_places__lie_where_the_kernels_are_centred() -> None:
     places = Places.of([torch.zeros(1, 1, 2, 3), torch.zeros(1, 1, 1, 2)], [8, 16])
     assert places.centers.tolist() == [[0, 0], [8, 0], [16, 0], [0, 8], [8, 8], [16, 8], [0, 0], [16, 0]]

@@ -76,3 +76,12 @@ def test_temperature__of_what_is_never_wrong_is_the_least() -> None:
     search = TemperatureSearch()
     search.update(torch.eye(3), torch.arange(3))
     assert search.compute().item() == pytest.approx(1 / 8)
+
+
+@pytest.mark.parametrize("metric", [CalibrationError, TemperatureSearch])
+def test_counts__stay_exact_in_half_precision(metric: type[CalibrationError] | type[TemperatureSearch]) -> None:
+    logits, label = 3 * torch.randn(600, 4).bfloat16(), torch.randint(4, (600,))
+    exact, half = metric(), metric().to(torch.bfloat16)
+    for one in (exact, half):
+        one.update(logits, label)
+    assert half.compute().item() == pytest.approx(exact.compute().item(), rel=1e-3)

@@ -86,9 +86,9 @@ def test_milestones__are_those_of_now(tmp_path: Path) -> None:
     assert _groups(same)[0]["lr"] == pytest.approx(0.1)
 
 
-def _in_sequence(optimizer: Optimizer, gamma: float = 0.5) -> SequentialLR:
+def _in_sequence(optimizer: Optimizer, gamma: float = 0.5, milestone: int = 1) -> SequentialLR:
     parts: list[LRScheduler] = [ConstantLR(optimizer), StepLR(optimizer, 1, gamma)]
-    return SequentialLR(optimizer, parts, milestones=[1])
+    return SequentialLR(optimizer, parts, milestones=[milestone])
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,7 @@ def _in_sequence(optimizer: Optimizer, gamma: float = 0.5) -> SequentialLR:
         (partial(OneCycleLR, max_lr=0.1, total_steps=12), partial(OneCycleLR, max_lr=0.5, total_steps=12)),
         (partial(OneCycleLR, max_lr=0.1, total_steps=12), partial(OneCycleLR, max_lr=0.1, total_steps=24)),
         (_in_sequence, partial(_in_sequence, gamma=0.1)),
+        (_in_sequence, partial(_in_sequence, milestone=3)),
     ],
 )
 def test_schedule__of_parts_goes_on_with_its_settings_alone(scheduler: Any, other: Any, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from resvision.inference import load
 from resvision.tasks import (
     ClassificationTask,
     DetectionTask,
+    MultiLabelTask,
     MultiTask,
     SegmentationTask,
     VerificationTask,
@@ -72,6 +73,21 @@ def test_task__takes_data_that_says_no_classes(tmp_path: Path) -> None:
     data = _data()
     data.class_names = len  # type: ignore[assignment]  # as a method of one's own data might be called
     quiet_trainer(tmp_path, fast_dev_run=True).fit(ClassificationTask(SHAPES, backbone="resnet10t"), datamodule=data)
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
+@pytest.mark.parametrize("kind", [ClassificationTask, SegmentationTask, MultiLabelTask, DetectionTask])
+def test_task__reports_of_classes_whose_names_are_numbers(kind: Any) -> None:
+    task = kind([0, 1, 2], backbone="resnet10t")
+    task.scores()
+    assert [line.split()[0] for line in task.report().splitlines()[1:4]] == ["0", "1", "2"]
+
+
+def test_multi_task__knows_classes_whose_names_are_numbers() -> None:
+    names: Any = {"classification": [0, 1], "segmentation": [2, 3]}
+    task = MultiTask(names, backbone="resnet10t")
+    task.check_classes(task)
+    assert task.class_names_by_kind == {"classification": ("0", "1"), "segmentation": ("2", "3")}
 
 
 def test_task__wants_a_list_of_names() -> None:

@@ -147,6 +147,19 @@ def test_detection__reports_a_table(tmp_path: Path) -> None:
     assert rows[5].startswith("small objects")
 
 
+def test_detection__that_is_compiled_tells_its_loss() -> None:
+    task, losses = _task().eval(), []
+    (batch,) = _data(val_size=2).val_dataloader()
+    for compiled in (False, True):
+        if compiled:
+            task.model = torch.compile(task.model, backend="eager")  # type: ignore[assignment]
+        task.reset_evaluation()
+        with torch.no_grad():
+            task.evaluate(batch)
+        losses.append(task.scores()["loss"])
+    assert losses[0] == losses[1] > 0
+
+
 def test_detection__is_channels_last_and_steps_its_schedule() -> None:
     task = _task(scheduler=WarmupCosine)
     weight = task.get_parameter("model.head.class_branch.0.weight")

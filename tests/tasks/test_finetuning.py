@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from resvision.backbones import create_backbone
 from resvision.callbacks import FineTuningTable
@@ -106,6 +107,62 @@ def test_groups__hold_every_parameter_once_from_the_first_step(weights: str, tmp
     assert len(given) == len(set(given))
     assert set(given) == set(task.parameters())
     assert {p.ndim for g in groups if g["name"].endswith("no_decay") for p in g["params"]} == {1}
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        partial(OneCycleLR, max_lr=0.4, total_steps=8, pct_start=0.5),
+        partial(CyclicLR, base_lr=0.1, max_lr=0.4, step_size_up=3),
+    ],
+)
+def test_cycles__keep_the_shares_of_the_parts(weights: str, tmp_path: Path, scheduler: Any) -> None:
+    rates: list[list[float]] = []
+
+    class Rates(Callback):
+        def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+            rates.append([group["lr"] for group in trainer.optimizers[0].param_groups[::2]])
+
+    task = _task(weights, "full", optimizer=partial(SGD, lr=0.4, momentum=0.9), scheduler=scheduler)
+    trainer = quiet_trainer(tmp_path, max_epochs=4, callbacks=[Rates()])
+    trainer.fit(task, _loader(), _loader())
+    stem, stage1, head = torch.tensor(rates, dtype=torch.float64).T
+    torch.testing.assert_close(stem, 0.07 * head)
+    torch.testing.assert_close(stage1, 0.1 * head)
+    assert head.max().item() == pytest.approx(0.4)
+    table = task.finetuning_table()
+    assert table is not None
+    assert [line.split()[4] for line in table.splitlines()[1:4]] == ["0.028", "0.04", "0.4"]
+
+
+def test_groups__may_share_a_learning_rate_that_is_a_tensor(weights: str, tmp_path: Path) -> None:
+    task = _task(weights, "full", optimizer=lambda groups: AdamW(groups, lr=torch.tensor(0.1)), scheduler=None)
+    trainer = quiet_trainer(tmp_path)
+    trainer.fit(task, _loader(), _loader())
+    rates = [float(group["lr"]) for group in trainer.optimizers[0].param_groups[::2]]
+    assert rates == pytest.approx([0.007, 0.01, 0.1])
+
+
+def test_tuner__trains_what_is_beside_the_parts_with_the_head(weights: str) -> None:
+    task = _task(weights, "head")
+    task.scale, task.model.shift = nn.Parameter(torch.ones(3)), nn.Parameter(torch.zeros(3))
+    task.teacher = nn.Linear(2, 2).requires_grad_(False)
+    tuner = FineTuner(task.model, FineTuning.of("head"), task)
+    assert [part.name for part in tuner.parts] == [*STAGES, "head"]
+    given = [parameter for group in tuner.groups() for parameter in group["params"]]
+    assert len(given) == len(set(given))
+    assert set(given) == set(task.parameters())
+    assert {task.scale, task.model.shift} <= set(tuner.groups()[-1]["params"])
+    tuner.prepare(0)
+    assert not task.teacher.weight.requires_grad  # what somebody has frozen stays so
+
+
+def test_tuner__refuses_a_backbone_parameter_of_no_stage() -> None:
+    backbone = create_backbone("toy")
+    stages = backbone.stage_parameters
+    backbone.stage_parameters = {"stem": stages["stem"]}
+    with pytest.raises(ValueError, match=r"no stage has the parameter stage1\.\S+: name it in the `stage_parameters`"):
+        FineTuner(Classifier(backbone, 3), FineTuning())
 
 
 def test_tuner__knows_the_stages_of_a_resnet_and_what_comes_after() -> None:

@@ -1,12 +1,18 @@
 import math
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch.optim import SGD
-from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR, ReduceLROnPlateau
 
-from resvision.tasks import DropAtSteps, WarmupCosine
+from resvision.tasks import ClassificationTask, DropAtSteps, WarmupCosine
+from resvision.tasks.schedules import apply_factors_to_cycle
+from tests.tasks.test_classification import NAMES, _loader
+from tests.tasks.trainers import quiet_trainer
 
 
 def _optimizer(lr: float = 2.0) -> SGD:
@@ -103,3 +109,40 @@ def test_drop_at_steps__goes_on_from_its_state() -> None:
 def test_drop_at_steps__refuses_what_cannot_be(arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DropAtSteps(SGD([torch.zeros(1)], lr=0.5), **arguments)
+
+
+@pytest.mark.filterwarnings("ignore:ReduceLROnPlateau conditioned on metric")
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({"check_val_every_n_epoch": 2}, 3),
+        # After the batches 4, 8, 12 and 16 of 18: two validations in the same epoch are looked at once.
+        ({"check_val_every_n_epoch": None, "val_check_interval": 4}, 4),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 7}, 2),
+    ],
+)
+def test_plateau__counts_validations(settings: dict[str, Any], steps: int, tmp_path: Path) -> None:
+    scheduler = partial(ReduceLROnPlateau, mode="max")
+    task = ClassificationTask(NAMES, backbone="toy", optimizer=partial(SGD, lr=0.1), scheduler=scheduler)
+    trainer = quiet_trainer(tmp_path, max_epochs=6, **settings)
+    trainer.fit(task, _loader(12, 3), _loader())
+    plateau = trainer.lr_scheduler_configs[0].scheduler
+    assert isinstance(plateau, ReduceLROnPlateau)
+    assert plateau.last_epoch == steps
+
+
+def test_warmup_cosine__ends_with_a_run_that_accumulates_epoch_by_epoch(tmp_path: Path) -> None:
+    task = ClassificationTask(NAMES, backbone="toy", scheduler=WarmupCosine)
+    accumulation = GradientAccumulationScheduler({0: 1, 1: 3, 3: 2})
+    trainer = quiet_trainer(tmp_path, max_epochs=4, callbacks=[accumulation])
+    trainer.fit(task, _loader(12, 3), _loader())
+    schedule = trainer.lr_scheduler_configs[0].scheduler
+    assert isinstance(schedule, WarmupCosine)
+    assert schedule.total_steps == trainer.global_step == 3 + 1 + 1 + 2
+
+
+def test_cycle__of_a_peak_for_each_group_keeps_them() -> None:
+    groups: list[dict[str, Any]] = [{"params": torch.zeros(1), "lr_factor": factor} for factor in (0.1, 1.0)]
+    schedule = OneCycleLR(SGD(groups, lr=1.0, momentum=0.9), max_lr=[0.3, 0.5], total_steps=10)
+    apply_factors_to_cycle(schedule)
+    assert [group["max_lr"] for group in schedule.optimizer.param_groups] == [0.3, 0.5]

@@ -3,6 +3,7 @@
 import copy
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ReduceLROnPlateau as MonitoredPlateau
+from lightning.pytorch.plugins.precision import MixedPrecision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW
@@ -129,6 +131,19 @@ def test_segmentation__tests_as_it_validates(tmp_path: Path) -> None:
     assert test == pytest.approx(renamed, nan_ok=True)
 
 
+def test_segmentation__leaves_pictures_without_a_pixel_that_counts_out_of_the_loss() -> None:
+    task, batch = _task().eval(), _split_batch()
+    losses = []
+    for ignored in (False, True):
+        with torch.no_grad():
+            task.evaluate(batch)
+            if ignored:
+                task.evaluate({**batch, "mask": torch.full_like(batch["mask"], 255)})
+        losses.append(task.scores()["loss"])
+        task.reset_evaluation()
+    assert losses[0] == losses[1] > 0
+
+
 def test_segmentation__begins_each_evaluation_anew(tmp_path: Path) -> None:
     task, trainer = _task(), quiet_trainer(tmp_path)
     first = trainer.validate(task, _loader(), verbose=False)
@@ -149,6 +164,22 @@ def test_segmentation__clips_gradients(train: Train, precision: str, fused: bool
     size = moved.norm() if algorithm == "norm" else moved.abs().max()
     # At a learning rate of 1 the step is the gradient; without clipping it is hundreds of times as long.
     assert size.item() == pytest.approx(1e-3, rel=0.05)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_segmentation__clips_gradients_in_fp16_unless_fused(train: Train, fused: bool) -> None:
+    task = _task(optimizer=partial(AdamW, fused=fused))
+    scaled = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu"))
+    refused = pytest.raises(ValueError, match=r"clipped for a fused optimiser: set model\.optimizer\.init_args\.fused")
+    with refused if fused else nullcontext():
+        train(task, plugins=[scaled], gradient_clip_val=1.0, max_steps=1)
+
+
+def test_segmentation__ends_an_epoch_with_the_mean_loss_so_far_where_none_is_logged(train: Train) -> None:
+    _, trainer, recorder = train(_task(), max_epochs=2, log_every_n_steps=50)
+    losses = recorder.losses
+    assert recorder.logged == pytest.approx([None] * 3 + [sum(losses[:3]) / 3] * 3)
+    assert trainer.callback_metrics["train/loss"].item() == pytest.approx(sum(losses) / 6)
 
 
 def test_segmentation__logs_the_mean_loss_every_n_steps(train: Train) -> None:
