@@ -8,7 +8,7 @@ from packaging.version import Version
 
 TESTS = Path(__file__).parent
 #: Extras of which `make floors` installs the requirements.
-EXTRAS = ("figures", "huggingface", "test")
+EXTRAS = ("figures", "huggingface", "jpeg", "test")
 
 
 def _floor(requirement: Requirement) -> Version:
