@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from resvision.data.errors import DataError
 from resvision.data.listing import find_pictures
-from resvision.data.zipped import leads_out
+from resvision.data.names import leads_out
 
 __all__ = ["box_of", "first_few", "inside", "names_of_pictures", "read_lines", "read_small"]
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from resvision.batch import ClassificationBatch, MultiLabelBatch
 from resvision.data.base import Split, VisionDataset, stack_images
-from resvision.data.detection_geometry import resize
-from resvision.data.fitting import fit_to
+from resvision.data.fitting import fit_to, resize
 from resvision.data.jpeg import Picture
 from resvision.data.reading import PictureFile, open_image, read_image
 from resvision.data.sampler import SampleKey, Shards

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from resvision.batch import DetectionBatch
 from resvision.data.base import VisionDataModule, VisionDataset, stack_images, tell
 from resvision.data.classification import divide
-from resvision.data.detection_geometry import Objects, fitted_size, mosaic, padded_size, resize
+from resvision.data.detection_geometry import Objects, fitted_size, mosaic, padded_size
 from resvision.data.detection_records import Annotations, DetectionFolder, Flag
 from resvision.data.errors import DataError
+from resvision.data.fitting import resize
 from resvision.data.reading import read_image
 from resvision.data.sampler import SampleKey
 from resvision.data.seeding import fold

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from resvision.data.fitting import resize
 
 __all__ = [
     "LEAST_VISIBLE",
@@ -16,7 +17,6 @@ __all__ = [
     "fitted_size",
     "mosaic",
     "padded_size",
-    "resize",
     "zoomed",
 ]
 
@@ -92,24 +92,6 @@ def padded_size(size: tuple[int, int]) -> tuple[int, int]:
     """Return the smallest multiples of `PAD_STRIDE` that hold a height and a width."""
     height, width = (-(-side // PAD_STRIDE) * PAD_STRIDE for side in size)
     return height, width
-
-
-def resize(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Resize a picture.
-
-    Args:
-        image: (H, W, C), uint8 or uint16.
-        size: Height and width of the result.
-
-    Returns:
-        (*size, C), in the type of the picture; the picture itself when it has the size.
-    """
-    if image.shape[:2] == size:
-        return image
-    # Averaging the area of a pixel is what shrinks without aliases.
-    shrinks = size[0] < image.shape[0] and size[1] < image.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, size[::-1], interpolation=method)).reshape(*size, image.shape[2])
 
 
 def cut_out(

@@ -13,10 +13,10 @@ from resvision.data.annotation_files import first_few, inside, names_of_pictures
 from resvision.data.detection_records import Annotations, DetectionFolder, Draft, Flag
 from resvision.data.errors import DataError
 from resvision.data.listing import visible_files
+from resvision.data.names import leads_out
 from resvision.data.plain_yaml import read_yaml
 from resvision.data.reading import IMAGE_SUFFIXES
 from resvision.data.splits import SPLITS, Split
-from resvision.data.zipped import leads_out
 
 __all__ = ["YoloFolder", "write_data_yaml", "write_yolo"]
 

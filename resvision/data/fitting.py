@@ -1,4 +1,4 @@
-"""Cutting a picture to the size that a model takes, in evaluation and in serving alike."""
+"""Bringing a picture to the size that a model takes, in evaluation and in serving alike."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from resvision.data.jpeg import Picture
 
-__all__ = ["fit_to"]
+__all__ = ["fit_to", "resize"]
 
 
 def fit_to(image: Picture, size: tuple[int, int]) -> NDArray[Any]:
@@ -24,14 +24,27 @@ def fit_to(image: Picture, size: tuple[int, int]) -> NDArray[Any]:
     Returns:
         (*size, C), in the type of the picture; the picture itself when it has the size.
     """
-    if image.shape[:2] == size:
-        return image[:, :]
     # The middle is cut out first, so that a strip of one row is not enlarged to millions of columns.
     height, width = image.shape[:2]
     scale = min(height / size[0], width / size[1])
     rows, columns = (max(1, round(side * scale)) for side in size)
     top, left = (height - rows) // 2, (width - columns) // 2
-    middle = image[top : top + rows, left : left + columns]
+    return resize(image[top : top + rows, left : left + columns], size)
+
+
+def resize(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Resize a picture.
+
+    Args:
+        image: (H, W, C), uint8 or uint16.
+        size: Height and width of the result.
+
+    Returns:
+        (*size, C), in the type of the picture; the picture itself when it has the size.
+    """
+    if image.shape[:2] == size:
+        return image
     # Averaging the area of a pixel is what shrinks without aliases.
-    method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(middle, size[::-1], interpolation=method)).reshape(*size, image.shape[2])
+    shrinks = size[0] < image.shape[0] and size[1] < image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=method)).reshape(*size, image.shape[2])

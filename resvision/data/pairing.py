@@ -6,8 +6,8 @@ from pathlib import Path, PurePath
 from resvision.data.annotation_files import first_few
 from resvision.data.errors import DataError
 from resvision.data.listing import find_pictures
+from resvision.data.names import leads_out
 from resvision.data.reading import IMAGE_SUFFIXES
-from resvision.data.zipped import leads_out
 
 __all__ = ["Folders", "Pair", "find_pairs"]
 

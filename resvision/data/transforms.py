@@ -75,7 +75,7 @@ class SegmentationTransform:
         Returns:
             The picture in the type that it had, and its mask.
         """
-        result = self._compose({"image": image, "mask": mask}, self._compose.draws_of(seed))
+        result = self._compose({"image": image, "mask": mask}, seed)
         return result["image"], result["mask"]
 
 
@@ -100,8 +100,8 @@ class ClassificationTransform:
         augmentation = checked(augmentation)
         if not isinstance(augmentation, list):
             augmentation = _classification(augmentation, (image_size, image_size))
-        self._crop = _leading_crop(augmentation)
-        self._compose = _Repeatable(augmentation[1:] if self._crop else augmentation)
+        crop = _leading_crop(augmentation)
+        self._compose = _Repeatable(augmentation[1:] if crop else augmentation, crop=crop)
 
     def __call__(self, image: Picture, *, seed: int) -> NDArray[Any]:
         """Augment one picture; the result is a pure function of the arguments.
@@ -113,17 +113,7 @@ class ClassificationTransform:
         Returns:
             The picture in the type that it had, of the size that the transforms give.
         """
-        draws = self._compose.draws_of(seed)
-        if self._crop is None:
-            pixels = image[:, :]
-        else:
-            self._crop.set_random_state(draws.numpy, draws.python)
-            left, top, right, bottom = self._crop.get_params_dependent_on_data({"shape": image.shape}, {})[
-                "crop_coords"
-            ]
-            part = image[top:bottom, left:right]
-            pixels = self._crop.apply(part, crop_coords=(0, 0, part.shape[1], part.shape[0]))
-        return self._compose({"image": pixels}, draws)["image"]
+        return self._compose({"image": image}, seed)["image"]
 
 
 class DetectionTransform:
@@ -215,27 +205,32 @@ class MultiTaskTransform:
         Returns:
             The picture in the type that it had, its mask, and the objects that are left in it.
         """
-        result = self._compose({"image": image, "mask": mask} | _targets(objects), self._compose.draws_of(seed))
+        result = self._compose({"image": image, "mask": mask} | _targets(objects), seed)
         return result["image"], result["mask"], _left_of(objects, result)
 
 
 class _Repeatable:
-    """Transforms in a row whose result is a pure function of targets and seed."""
+    """Transforms in a row whose result is a pure function of targets and seed.
+
+    A crop before them cuts its part out of the picture by itself, so that no more than that need be decoded.
+    """
 
     def __init__(
-        self, transforms: Sequence[albumentations.BasicTransform], bbox_params: albumentations.BboxParams | None = None
+        self,
+        transforms: Sequence[albumentations.BasicTransform],
+        bbox_params: albumentations.BboxParams | None = None,
+        crop: albumentations.RandomResizedCrop | None = None,
     ) -> None:
+        self._crop = crop
         self._compose = albumentations.Compose(transforms, bbox_params=bbox_params)
         self._draws = Draws()
 
-    def draws_of(self, seed: int) -> Draws:
+    def __call__(self, targets: dict[str, Any], seed: int) -> dict[str, NDArray[Any]]:
         self._draws.seed(seed)
-        return self._draws
-
-    def __call__(self, targets: dict[str, NDArray[Any]], draws: Draws) -> dict[str, NDArray[Any]]:
+        targets = targets | {"image": self._cropped(targets["image"])}
         # One stream for all transforms: `set_random_seed` would give each the same draws, so that where a picture is
         # cut would also decide whether it is flipped.
-        self._compose.set_random_state(draws.numpy, draws.python)
+        self._compose.set_random_state(self._draws.numpy, self._draws.python)
         # The library's colour transforms know uint8 and float32 only.
         wide = targets["image"].dtype == np.uint16
         if wide:
@@ -245,6 +240,15 @@ class _Repeatable:
         if wide:
             result["image"] = np.rint(result["image"].clip(0, 1) * _UINT16_MAX).astype(np.uint16)
         return result
+
+    def _cropped(self, image: Picture) -> NDArray[Any]:
+        if self._crop is None:
+            return image[:, :]
+        self._crop.set_random_state(self._draws.numpy, self._draws.python)
+        left, top, right, bottom = self._crop.get_params_dependent_on_data({"shape": image.shape}, {})["crop_coords"]
+        part = image[top:bottom, left:right]
+        resized: NDArray[Any] = self._crop.apply(part, crop_coords=(0, 0, right - left, bottom - top))
+        return resized
 
 
 def checked(augmentation: object) -> Augmentation:
@@ -307,7 +311,7 @@ def _with_boxes(transforms: Sequence[albumentations.BasicTransform]) -> _Repeata
 def _apply_with_boxes(
     compose: _Repeatable, image: NDArray[Any], objects: Objects, seed: int
 ) -> tuple[NDArray[Any], Objects]:
-    result = compose({"image": image} | _targets(objects), compose.draws_of(seed))
+    result = compose({"image": image} | _targets(objects), seed)
     return result["image"], _left_of(objects, result)
 
 

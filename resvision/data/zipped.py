@@ -5,7 +5,6 @@ picture, are refused all the same, when the archive is listed.
 """
 
 import os
-import re
 import stat
 import zlib
 from collections.abc import Collection, Sequence
@@ -18,8 +17,9 @@ from typing import Any, BinaryIO, Final, Literal, final
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from resvision.data.errors import DataError
+from resvision.data.names import leads_out
 
-__all__ = ["ZipArchive", "ZipEntry", "leads_out"]
+__all__ = ["ZipArchive", "ZipEntry"]
 
 #: Most bytes of an entry once it is unpacked, about as many as the largest picture that is decoded has uncompressed.
 _MOST_BYTES: Final = 2**29
@@ -28,8 +28,6 @@ _METHODS: Final = (ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA)
 #: bytes hold, which is why they are read in small parts.
 _BOUNDED: Final = (ZIP_STORED, ZIP_DEFLATED)
 _PART_BYTES: Final = 4096
-#: A name that begins at the root of a drive or a computer.
-_ANCHOR: Final = re.compile(r"[a-zA-Z]:|[/\\]")
 _ENCRYPTED: Final = 1  # Bit 0 of the flags: APPNOTE.TXT of PKWARE, section 4.4.4.
 
 
@@ -136,11 +134,6 @@ class ZipEntry:
 def _is_litter(parts: Sequence[str]) -> bool:
     """Return whether a file is hidden, or one of those that macOS adds to what it packs."""
     return "__MACOSX" in parts or any(part[0] == "." and part != ".." for part in parts)
-
-
-def leads_out(name: str) -> bool:
-    """Return whether a name leads out of what it is relative to, on Windows at least."""
-    return _ANCHOR.match(name) is not None or ".." in name.replace("\\", "/").split("/")
 
 
 def _check(info: ZipInfo, entry: ZipEntry) -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resvision.batch import LabelKind
-from resvision.data.detection_geometry import fitted_size, padded_size, resize
-from resvision.data.fitting import fit_to
+from resvision.data.detection_geometry import fitted_size, padded_size
+from resvision.data.fitting import fit_to, resize
 from resvision.data.reading import from_pillow, read_image
 from resvision.inference.checkpoints import ENTRY, find_checkpoint, read_checkpoint
 from resvision.inference.results import (

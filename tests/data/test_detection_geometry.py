@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from resvision.data.detection_geometry import Objects, cut_out, fitted_size, mosaic, padded_size, resize, zoomed
+from resvision.data.detection_geometry import Objects, cut_out, fitted_size, mosaic, padded_size, zoomed
+from resvision.data.fitting import resize
 
 _BOX = (30, 40, 70, 60)
 

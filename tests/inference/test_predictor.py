@@ -13,7 +13,8 @@ from torch import Tensor
 from resvision import create_backbone, load
 from resvision.data import Shapes
 from resvision.data.detection import DetectionDataset, DetectionSample
-from resvision.data.detection_geometry import fitted_size, resize
+from resvision.data.detection_geometry import fitted_size
+from resvision.data.fitting import resize
 from resvision.drawing import class_colours
 from resvision.inference import ClassificationResult, DetectionResult, MultiTaskResult, Predictor, SegmentationResult
 from resvision.inference.predictor import _kinds
