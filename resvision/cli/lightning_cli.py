@@ -1,5 +1,6 @@
 """The verbs `fit`, `validate` and `test`: Lightning's own command line over the tasks and the data modules."""
 
+import signal
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -243,6 +244,11 @@ class VisionCLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         """Train, score the best checkpoint on the validation split, and say where everything lies."""
         how = f"to go on: resvision fit --run_dir {self._run_folder} --resume auto"
+        is_one_of_several = self.trainer.world_size > 1
+        if is_one_of_several:
+            # Where one of them ends, `torchrun` tells the others to by SIGTERM within a tenth of a second, and each has
+            # yet to say why. Training listens by itself; what comes after its error must not be cut off.
+            outside = signal.signal(signal.SIGTERM, lambda *_: None)
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True)
         except RunStopped as stop:
@@ -263,6 +269,8 @@ class VisionCLI(LightningCLI):
             if self._run_folder is not None and any((self._run_folder / "checkpoints").glob("*.ckpt")):
                 _say(f"\nstopped at once; {how}")
             raise KeyboardInterrupt from stop
+        if is_one_of_several:
+            signal.signal(signal.SIGTERM, outside)
         if self._run_folder is None:
             return
         self.trainer.loggers = []  # the table of the run ends with its last epoch

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,13 @@ class Die(Callback):
     Args:
         rank: Which one dies.
         batch: Number of the training batch in the epoch, from 0.
+        clearing: Seconds that the others take to clear up before they can say anything.
     """
 
-    def __init__(self, rank: int, batch: int) -> None:
+    def __init__(self, rank: int, batch: int, clearing: float) -> None:
         self.rank = rank
         self.batch = batch
+        self.clearing = clearing
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         Path(f"process-{trainer.global_rank}").write_text(str(os.getpid()))
@@ -62,3 +65,12 @@ class Die(Callback):
     ) -> None:
         if trainer.global_rank == self.rank and batch_idx == self.batch:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        clear = trainer.strategy.teardown
+
+        def clear_slowly() -> None:
+            time.sleep(self.clearing)
+            clear()
+
+        trainer.strategy.teardown = clear_slowly  # type: ignore[method-assign]

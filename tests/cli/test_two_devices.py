@@ -89,7 +89,9 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("under", [(), TORCHRUN], ids=["alone", "torchrun"])
 def test_process_that_is_killed__ends_the_other_with_a_message(under: tuple[str, ...], rank: int, place: Path) -> None:
-    die = [{"class_path": "tests.callbacks.signals.Die", "init_args": {"rank": rank, "batch": 2}}]
+    # Ten times as long as `torchrun` waits before it tells the other to end.
+    settings = {"rank": rank, "batch": 2, "clearing": 1.0 if under else 0.0}
+    die = [{"class_path": "tests.callbacks.signals.Die", "init_args": settings}]
     words = ["--trainer.devices", "2", "--data.batch_size", "1"]
     code, said = _fit(place, *words, "--trainer.callbacks", yaml.safe_dump(die, default_flow_style=True), under=under)
     # The first process ends as the shell sees it: killed, or with its error, unless Lightning, which looks after the
