@@ -18,7 +18,7 @@ from resvision.cli.found_boxes import CocoResults, write_boxes
 from resvision.cli.messages import explain
 from resvision.cli.request import Request
 from resvision.cli.run_folder import new_folder
-from resvision.data.listing import find_pictures
+from resvision.data.listing import find_pictures, visible_files
 from resvision.data.reading import IMAGE_SUFFIXES
 from resvision.inference import (
     ClassificationResult,
@@ -35,6 +35,8 @@ from resvision.tasks.box_scores import LEAST_SCORE
 
 __all__ = ["main"]
 
+#: The lines of each picture; a folder that has this file was written by `predict`.
+_LINES: Final = "predictions.jsonl"
 #: Classes that a line names.
 _TOP: Final = 5
 
@@ -67,7 +69,11 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         "of several tasks writes what each would, the pictures in folders of their own.",
     )
     parser.add_argument("--ckpt_path", metavar="CKPT", help="best, last, a run folder or a checkpoint file")
-    parser.add_argument("--data", required=True, help="a folder, searched with its subfolders, a glob or a file")
+    parser.add_argument(
+        "--data",
+        required=True,
+        help="a folder, searched with its subfolders but for those that predict wrote; a glob or a file",
+    )
     parser.add_argument("--output", type=Path, help="folder to write, empty or not there yet; default: predictions/<n>")
     parser.add_argument("--score", type=float, default=LEAST_SCORE, help="least score of a box; default: %(default)s")
     parser.add_argument("--annotations", type=Path, help="COCO's JSON of these pictures, for ids in coco_results.json")
@@ -85,7 +91,8 @@ def _pictures(data: str) -> dict[Path, Path]:
     """
     root = Path(data)
     if root.is_dir():
-        names = find_pictures(root)
+        written = {path.parent for path in visible_files(root, {Path(_LINES).suffix}) if path.name == _LINES}
+        names = [name for name in find_pictures(root) if written.isdisjoint(name.parents[:-1])]
         if not names:
             raise FileNotFoundError(f"the folder {data} has no pictures ({' '.join(sorted(IMAGE_SUFFIXES))})")
         files = [root / name for name in names]
@@ -119,7 +126,7 @@ def _predict(
         The number of pictures that could not be read.
     """
     failures = 0
-    with (output / "predictions.jsonl").open("w", encoding="utf-8") as lines:
+    with (output / _LINES).open("w", encoding="utf-8") as lines:
         for path, name in tqdm(pictures.items(), desc="predict", unit="picture"):
             try:
                 image = predictor.read(path)

@@ -28,6 +28,7 @@ _SPLITS_OF_STAGE: dict[str | None, tuple[Split, ...]] = {
     "fit": ("train", "val"),
     "validate": ("val",),
     "test": ("test",),
+    "predict": (),
     None: ("train", "val", "test"),
 }
 
@@ -132,14 +133,7 @@ class VisionDataModule(LightningDataModule, ABC):
         return self._datasets[split]
 
     def setup(self, stage: str | None = None) -> None:
-        """Build, and so check, every split that the stage needs.
-
-        Raises:
-            ValueError: The stage is `predict`: a trained model is applied to pictures by `resvision.load`.
-        """
-        if stage not in _SPLITS_OF_STAGE:
-            said = getattr(stage, "value", stage)  # Lightning's own kind of text
-            raise ValueError(f"this data has no stage {said}; resvision.load applies a trained model to pictures")
+        """Build, and so check, every split that the stage needs: to predict, none."""
         for split in _SPLITS_OF_STAGE[stage]:
             self.dataset(split)
 
@@ -189,6 +183,17 @@ class VisionDataModule(LightningDataModule, ABC):
     def test_dataloader(self) -> DataLoader[Any]:
         """Return the test split in order, as it is."""
         return self._loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Refuse: which pictures are meant, only who calls knows.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "this data has no pictures to predict; give trainer.predict a loader, such as data.test_dataloader(), or "
+            "the pictures to what resvision.load returns"
+        )
 
     def workers(self) -> int:
         """Return the number of processes that load pictures beside this one."""

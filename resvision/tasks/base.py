@@ -260,6 +260,10 @@ class VisionTask(LightningModule, ABC):
         """Log the scores under `test/`."""
         self._log_scores("test/")
 
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        """Return what the task says of the pictures (N, C, H, W), or of `batch["image"]`; no labels are needed."""
+        return self(batch["image"] if isinstance(batch, Mapping) else batch)
+
     def _log_scores(self, prefix: str) -> None:
         scores = {prefix + name: value for name, value in self.scores().items()}
         if self.monitor in scores:

@@ -125,6 +125,12 @@ class DetectionTask(VisionTask):
         found: list[Detection] = self.model(images, sizes=sizes)
         return found
 
+    def predict_step(self, batch: Any, batch_idx: int) -> list[Detection]:
+        """Return what is found in pictures (N, C, H, W), or in `batch["image"]` with the content `batch["size"]`."""
+        if isinstance(batch, Mapping):
+            return self.forward(batch["image"], batch.get("size"))
+        return self.forward(batch)
+
     def training_loss(self, batch: DetectionBatch) -> Tensor:
         """Return the sum of the losses."""
         return torch.stack([*self.model(batch["image"], targets_of(batch)).values()]).sum()

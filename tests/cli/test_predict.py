@@ -23,6 +23,13 @@ def test_pictures__that_are_hidden_are_none(tmp_path: Path) -> None:
     assert list(_pictures(str(tmp_path))) == [tmp_path / "a.png"]
 
 
+def test_pictures__that_predict_wrote_are_none_unless_it_is_them_that_are_asked_for(tmp_path: Path) -> None:
+    written = ("predictions/1/predictions.jsonl", "predictions/1/overlays/a.png", "predictions/1/masks/deep/b.png")
+    _make(tmp_path, "a.png", "predictions/mine.png", *written)
+    assert list(_pictures(str(tmp_path))) == [tmp_path / "a.png", tmp_path / "predictions/mine.png"]
+    assert len(_pictures(str(tmp_path / "predictions/1"))) == 2
+
+
 def test_pictures__of_one_stem_keep_their_whole_names(tmp_path: Path) -> None:
     _make(tmp_path, "a.jpg", "a.png", "b.jpg")
     assert set(_pictures(str(tmp_path)).values()) == {Path("a.jpg.png"), Path("a.png.png"), Path("b.png")}

@@ -121,6 +121,8 @@ def test_loader__takes_the_plain_numbers_of_lightnings_overfit_batches() -> None
     assert image.shape == (2, 3, 32, 32)
 
 
-def test_setup__for_lightnings_predict_says_what_predicts() -> None:
-    with pytest.raises(ValueError, match=r"no stage predict; resvision\.load applies"):
-        _shapes().setup("predict")
+def test_predict_dataloader__says_what_predicts() -> None:
+    data = _shapes()
+    data.setup("predict")
+    with pytest.raises(ValueError, match=r"give trainer\.predict a loader, .* or the pictures to what resvision\.load"):
+        data.predict_dataloader()

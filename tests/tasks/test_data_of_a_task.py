@@ -131,3 +131,36 @@ def test_loaded_task__can_be_trained_by_another_optimiser(checkpoint: Path) -> N
     task = ClassificationTask.load_from_checkpoint(checkpoint, optimizer=SGD, scheduler=None)
     with pytest.raises(ValueError, match="the run that goes on has AdamW for its optimizer, and now it is to be SGD"):
         quiet_trainer(checkpoint.parent).fit(task, datamodule=_data(), ckpt_path=checkpoint, weights_only=True)
+
+
+@pytest.mark.parametrize("task", [ClassificationTask, VerificationTask, SegmentationTask, MultiLabelTask])
+def test_predict__of_lightnings_trainer_returns_what_the_task_says(task: Any, tmp_path: Path) -> None:
+    model = task(SHAPES, backbone="resnet10t")
+    pixels = torch.randint(256, (5, 3, 32, 32), dtype=torch.uint8)
+    # A tensor is a dataset of its rows, and a list one of its items.
+    bare: DataLoader[Any] = DataLoader(pixels, batch_size=2)  # type: ignore[arg-type]
+    named: DataLoader[Any] = DataLoader([{"image": one} for one in pixels], batch_size=2)  # type: ignore[arg-type]
+    with torch.inference_mode():
+        expected = torch.cat([model.eval()(part) for part in torch.split(pixels, 2)])
+    for loader in (bare, named):
+        said = quiet_trainer(tmp_path).predict(model, loader)
+        assert said is not None
+        assert torch.equal(torch.cat(said), expected)  # type: ignore[arg-type]  # one tensor a batch
+
+
+def test_predict__of_boxes_looks_for_none_in_the_padding(tmp_path: Path) -> None:
+    data, task = _data("detection"), DetectionTask(SHAPES, backbone="resnet10t", channels=32)
+    trainer = quiet_trainer(tmp_path)
+    trainer.fit(task, datamodule=data)
+    batch = next(iter(data.test_dataloader()))
+    batch["size"] = torch.tensor([[20, 24]] * len(batch["size"]))
+    said: Any = trainer.predict(task, DataLoader([batch], batch_size=None))  # type: ignore[arg-type]
+    with torch.inference_mode():
+        expected = task.eval()(batch["image"], batch["size"])
+    for ours, theirs in zip(said[0], expected, strict=True):
+        assert len(ours["boxes"]) > 0
+        assert ours["boxes"][:, 2].max() <= 24
+        assert ours["boxes"][:, 3].max() <= 20
+        assert all(torch.equal(ours[key], theirs[key]) for key in ("boxes", "scores", "labels"))
+    with pytest.raises(ValueError, match=r"give trainer\.predict a loader"):
+        trainer.predict(task, datamodule=data)
