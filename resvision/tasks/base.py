@@ -17,7 +17,7 @@ from resvision._version import __version__
 from resvision.layers import InputNormalization, InputStatistics
 from resvision.tasks.agreement import check_batch, check_checkpoint, check_classes
 from resvision.tasks.builders import Builders
-from resvision.tasks.changed_settings import apply_changes, check_kinds, optimizer_settings, scheduler_settings
+from resvision.tasks.changed_settings import SaidSettings
 from resvision.tasks.clipping import clip_gradients
 from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning, no_weights
 from resvision.tasks.parameters import apply_factors, parameter_groups
@@ -86,9 +86,7 @@ class VisionTask(LightningModule, ABC):
         self._is_restored = False
         self._means = RunningMeans()
         self._has_new_scores = True  # since a schedule that watches them was stepped
-        # Settings of the optimiser and the schedule, and those of the run that is continued.
-        self._said: dict[str, Any] = {"optimizer": [], "scheduler": {}}
-        self._said_before: dict[str, Any] | None = None
+        self._settings = SaidSettings()
 
     @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:
@@ -187,12 +185,7 @@ class VisionTask(LightningModule, ABC):
         """Begin a mean of the loss, or go on with a checkpoint's; freeze what is frozen in this epoch."""
         self._means.begin(self.trainer.global_step, self.device)
         self._prepare_parts()
-        before, self._said_before = self._said_before, None
-        if before is not None:
-            schedulers = self.trainer.lr_scheduler_configs
-            apply_changes(
-                self.trainer.optimizers[0], schedulers[0].scheduler if schedulers else None, before, self._said
-            )
+        self._settings.apply(self.trainer)
 
     def on_train_epoch_start(self) -> None:
         """Freeze what is frozen in this epoch."""
@@ -282,16 +275,15 @@ class VisionTask(LightningModule, ABC):
         groups = parameter_groups(self.parameters()) if said is None else FineTuner(self.model, said, self).groups()
         optimizer = self._builders.optimizer(groups)
         apply_factors(optimizer)
-        self._said = {"optimizer": optimizer_settings(optimizer), "scheduler": {}}
+        self._settings.note_optimizer(optimizer)
         build = self._builders.scheduler
         scheduler = None if build is None else build(optimizer)
-        self._said["kinds"] = check_kinds((self._said_before or {}).get("kinds", {}), optimizer, scheduler)
-        if scheduler is None:
-            return optimizer
         if isinstance(scheduler, WarmupCosine) and scheduler.total_steps is None:
             scheduler.run_for(steps_of(self.trainer))
         apply_factors_to_cycle(scheduler)
-        self._said["scheduler"] = scheduler_settings(scheduler)
+        self._settings.note_schedule(optimizer, scheduler)
+        if scheduler is None:
+            return optimizer
         when = when_to_step(
             scheduler, self._trainer, monitor=self.monitor, mode=self.mode, has_loss=self.logs_validation_loss
         )
@@ -326,7 +318,7 @@ class VisionTask(LightningModule, ABC):
             "task": type(self).__name__,
             "class_names": list(self.class_names),
             "image_size": None if self.image_size is None else list(self.image_size),
-            "said": self._said,
+            "said": self._settings.state(),
             "running_sums": self._means.state(self._mean_of_processes),
             "has_new_scores": self._has_new_scores,
             **self.description(),
@@ -358,5 +350,5 @@ class VisionTask(LightningModule, ABC):
         # Without a trainer it is only the weights that are taken, and nothing goes on.
         if self._trainer is not None and "running_sums" in said:
             self._means.load_state(said["running_sums"])
-            self._said_before = said["said"]
+            self._settings.load_state(said["said"])
             self._has_new_scores = said.get("has_new_scores", True)

@@ -123,12 +123,12 @@ class DropAtSteps(LRScheduler):
 _STEPPED_EVERY_STEP: Final = (WarmupCosine, DropAtSteps, OneCycleLR, CyclicLR)
 
 
-def apply_factors_to_cycle(scheduler: LRScheduler | ReduceLROnPlateau) -> None:
+def apply_factors_to_cycle(scheduler: LRScheduler | ReduceLROnPlateau | None) -> None:
     """Give each group its part, `lr_factor`, of a `OneCycleLR` or `CyclicLR` that sets learning rates of its own.
 
     One that was given a peak for each group keeps them.
     """
-    if len(set(_peaks_of_cycle(scheduler))) != 1:
+    if scheduler is None or len(set(_peaks_of_cycle(scheduler))) != 1:
         return
     groups = scheduler.optimizer.param_groups
     factors = [group.get("lr_factor", 1.0) for group in groups]
