@@ -51,6 +51,10 @@ def main(verb: str, words: Sequence[str]) -> int:
         VisionCLI(verb, Request.parse(words))
     except RunStopped as stop:
         return stop.exit_code
+    except RuntimeError as error:
+        if (lost := lost_process(error)) is None:
+            raise
+        raise lost from error
     return 0
 
 
@@ -260,10 +264,9 @@ class VisionCLI(LightningCLI):
             what = f"look into it: resvision replay {self._run_folder}; or lower the learning rate, and {how}"
             raise NonFiniteLossError(f"{error}\n{what}") from error
         except RuntimeError as error:
-            if (lost := lost_process(error)) is None:
-                raise
-            _say(f"\n{how}")
-            raise lost from error
+            if lost_process(error) is not None:
+                _say(f"\n{how}")
+            raise
         except SystemExit as stop:
             # Lightning turns a Ctrl-C into an exit without a word.
             if self._run_folder is not None and any((self._run_folder / "checkpoints").glob("*.ckpt")):
