@@ -24,7 +24,7 @@ SHORT = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=4", "--trainer
 def _run(*words: str | Path, cwd: Path) -> str:
     """Run a program outside the checkout, where only what is installed can be imported."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    done = subprocess.run(list(map(str, words)), cwd=cwd, env=environment, capture_output=True, text=True)
+    done = subprocess.run(list(map(str, words)), cwd=cwd, env=environment, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, f"{' '.join(map(str, words))}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -19,11 +19,12 @@ import torch
 from resvision.callbacks.safe_checkpoints import SafeCheckpointIO, remove_orphans
 
 
-def save_for_ever(path: Path, first: int, size: int) -> None:
-    """Save checkpoints with rising numbers; every value of one is its number."""
+def save_for_ever(path: Path, first: int, size: int, saved: int) -> None:
+    """Save checkpoints with rising numbers, every value of one being its number, and write a byte after each."""
     weights = torch.empty(size * 2**18)  # MiB of float32
     for number in itertools.count(first):
         SafeCheckpointIO().save_checkpoint({"number": number, "weights": weights.fill_(number)}, path)
+        os.write(saved, b".")
 
 
 def kill(folder: Path, *, kills: int, size: int) -> dict[str, int]:
@@ -33,13 +34,19 @@ def kill(folder: Path, *, kills: int, size: int) -> dict[str, int]:
     SafeCheckpointIO().save_checkpoint({"number": 0, "weights": torch.zeros(size * 2**18)}, path)
     a_save = time.perf_counter() - began
     number = broken = backward = orphans = 0
-    for _ in range(kills):
+    draws = random.Random(0)
+    for turn in range(kills):
+        read, write = os.pipe()
         child = os.fork()
         if not child:
-            save_for_ever(path, number + 1, size)
-        time.sleep(random.uniform(0.0, 4 * a_save))
+            save_for_ever(path, number + 1, size, write)
+        os.close(write)  # so that a child that fails is not waited for
+        if turn % 2:  # the others are met at any moment, also before their first save
+            os.read(read, 1)
+        time.sleep(draws.uniform(0.0, 4 * a_save))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(read)
         orphans += len(list(folder.iterdir())) - 1
         try:
             checkpoint = torch.load(path, weights_only=True)

@@ -5,13 +5,13 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch.distributed
 
 from resvision.callbacks import EndTogether, LostProcessError, lost_process
+from tests.processes import has_ended
 
 HANG = """
 import subprocess, sys, threading, time
@@ -46,11 +46,11 @@ def test_child_that_ends__ends_all(code: str, how: str) -> None:
     done = _run(CHILD.format(code=code))
     assert done.returncode == 1
     assert f"process 1 of this run {how}, so all end" in done.stderr
-    status = Path(f"/proc/{done.stdout.strip()}/status")  # of the other child, which is killed and may be unburied
+    other = int(done.stdout)
     deadline = time.monotonic() + 20
-    while status.exists() and "(zombie)" not in status.read_text() and time.monotonic() < deadline:
+    while not has_ended(other) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not status.exists() or "(zombie)" in status.read_text()
+    assert has_ended(other)
 
 
 def test_process_whose_parent_ends__ends() -> None:

@@ -147,4 +147,4 @@ def test_save__survives_kill_9(tmp_path: Path, kills: int, size: int) -> None:
     counted = _kill(tmp_path, kills, size, seconds=300 if kills < 100 else 3000)
     assert (counted["broken"], counted["backward"], counted["left"]) == (0, 0, 0), counted
     assert counted["orphans"] > 0, "no kill met a save"
-    assert counted["saves"] > 0
+    assert counted["saves"] >= kills // 2, "every second kill waits for a save"

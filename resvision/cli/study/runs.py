@@ -135,8 +135,8 @@ def train_all(runs: Sequence[RunOfStudy], jobs: int, say: Callable[[str], None])
     failures = []
     crew = _Crew(jobs)
     with ThreadPoolExecutor(jobs) as pool, _sigterm_exits():
-        tasks = {pool.submit(crew.train, run): run for run in left}
         try:
+            tasks = {pool.submit(crew.train, run): run for run in left}
             for number, task in enumerate(as_completed(tasks), start=len(runs) - len(left) + 1):
                 run = tasks[task]
                 code, record = task.result(), run.record()

@@ -18,8 +18,8 @@ from resvision.cli.study.runs import RunOfStudy, _Crew, train_all
 
 # Called as `-m resvision VERB --act ACT ... --run_dir DIR ...`.
 PROGRAM = """#!/bin/sh
-echo "$3 $5 threads=$OMP_NUM_THREADS" >> calls
 trap 'echo saved >> calls; exit 143' TERM
+echo "$3 $5 threads=$OMP_NUM_THREADS" >> calls
 case $5 in
     mistaken) echo "there is no setting 'x'"; exit 2;;
     failing) echo "the loss is nan"; echo; exit 1;;
@@ -90,7 +90,6 @@ def test_train__that_is_told_to_stop_lets_its_runs_save() -> None:
         deadline = time.monotonic() + 60
         while len(_calls()) < 2 and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(0.2)  # the program has written, and may not yet be listening
         os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
