@@ -1,13 +1,16 @@
 """The verbs `fit`, `validate` and `test`: Lightning's own command line over the tasks and the data modules."""
 
+import contextlib
 import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from lightning.pytorch import Trainer
+import yaml
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -17,13 +20,14 @@ import resvision.data
 from resvision._version import __version__
 from resvision.callbacks import BestCheckpoint, NonFiniteLossError, Pictures, Progress, RunStopped, lost_process
 from resvision.cli import shipped
+from resvision.cli.config_check import check_config, check_nulls
 from resvision.cli.matching import check_labels, note_crowded
 from resvision.cli.messages import UsageError, explain_parse_error
-from resvision.cli.options import ClassNames, add_options, class_names_for, configurable_classes, tie_to_data
+from resvision.cli.options import ClassNames, add_options, class_names_for, tie_to_data
 from resvision.cli.origin import Origin, sweep
 from resvision.cli.quiet import quieten
 from resvision.cli.request import Request
-from resvision.cli.run_folder import RUNS, new_folder
+from resvision.cli.run_folder import RUNS, discard, new_folder
 from resvision.cli.run_parts import is_first_process, run_callbacks, run_loggers, run_plugins
 from resvision.cli.scores import can_write, changed_splits, write_scores
 from resvision.data import VisionDataModule
@@ -61,6 +65,8 @@ def main(verb: str, words: Sequence[str]) -> int:
 def prepare() -> None:
     """Do what comes before any command line is built: quieten Lightning, and import what a config may name."""
     quieten()
+    # Some of Lightning's defaults are texts of a kind that YAML does not know, such as the interval of its `Timer`.
+    yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_data(value.value))
     for name in resvision.data.__all__:
         # A config may name a class without its module once the class is imported, and these are imported on use.
         getattr(resvision.data, name)
@@ -87,8 +93,9 @@ class VisionCLI(LightningCLI):
         self._checkpoint = self._origin.checkpoint
         self._scored: Path | None = None  # run folder that takes the scores of `validate` and `test`
         self._first_weights: str | None = None  # what the config of a run that goes on says of them
+        self.fresh_folder: Path | None = None  # that of a run that has just begun
         # LightningCLI warns when it is given words while the process has some of its own: ours come from there.
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), self._undone():
             warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
             super().__init__(
                 VisionTask,
@@ -104,12 +111,24 @@ class VisionCLI(LightningCLI):
                 args=self._words(),
             )
 
+    @contextlib.contextmanager
+    def _undone(self) -> Iterator[None]:
+        """Remove the folder of a run that ends before its first step, unless there is something in it to look at."""
+        try:
+            yield
+        except BaseException:
+            trainer: Trainer | None = getattr(self, "trainer", None)
+            has_begun = trainer is not None and trainer.global_step > 0
+            if self.fresh_folder is not None and not has_begun and discard(self.fresh_folder, self._request.run_dir):
+                _say(f"nothing was trained, and {self.fresh_folder} is removed")
+            raise
+
     def _words(self) -> list[str]:
         """Return the words in the order of their authority, the weakest first."""
         words = [self._verb, *self._origin.words]
         for config in self._request.configs:
             if Path(config).is_file():  # what is not there, the parser complains of
-                read_yaml(Path(config))
+                check_config(Path(config), read_yaml(Path(config)))
             words += ["--config", config]
         return [*words, *self._request.rest]
 
@@ -152,7 +171,7 @@ class VisionCLI(LightningCLI):
             super().parse_arguments(parser, args)
         except Exception as error:
             keys = [action.dest for action in self._parser(self._verb)._actions]
-            message = explain_parse_error(str(error), keys=keys, classes=configurable_classes(), files=shipped.names())
+            message = explain_parse_error(str(error), keys=keys, words=args, files=shipped.names())
             raise UsageError(message) from error
 
     def _parse_ckpt_path(self) -> None:
@@ -171,10 +190,14 @@ class VisionCLI(LightningCLI):
                 said = said.__cause__
             if said is error:
                 raise
+            if str(said).startswith("Expected a"):
+                # It was the first of several types, and a later one was meant; only the text knows of that.
+                raise UsageError(explain_parse_error(str(error))) from None
             raise said from None
 
     def before_instantiate_classes(self) -> None:
         """Choose the precision if nobody did: bf16 where the hardware computes in it, else 32 bit."""
+        check_nulls(self.config[self._verb])
         if self._checkpoint is not None:
             # Its weights are those to use; the config keeps the name of the first ones, and nothing fetches them.
             settings = self.config[self._verb].model.init_args
@@ -195,7 +218,7 @@ class VisionCLI(LightningCLI):
         if self._verb == "fit" and self._checkpoint is None:
             self.model.require_weights()
         given = self.config_init[self._verb].trainer
-        callbacks = list(given.callbacks or [])
+        callbacks = self.said_callbacks()
         if given.enable_progress_bar is not False:
             callbacks.append(Progress())
         loggers: bool | list[Logger] = False
@@ -222,6 +245,11 @@ class VisionCLI(LightningCLI):
         _say(f"{trainer.num_devices} x {device}, precision {trainer.precision}, channels_last")
         return trainer
 
+    def said_callbacks(self) -> list[Callback]:
+        """Return the callbacks of the config, of which there may be one, several or none."""
+        said = self.config_init[self._verb].trainer.callbacks
+        return [said] if isinstance(said, Callback) else list(said or [])
+
     def _enter_run_folder(self) -> Path:
         folder = self._request.run_dir or Path()
         if is_first_process():
@@ -232,7 +260,7 @@ class VisionCLI(LightningCLI):
             # A run that goes on by its folder alone has the name of the one before.
             before = None if self._request.configs else self._origin.run_of_checkpoint
             name = self._request.name if before is None else before.absolute().parent.name
-            folder = new_folder(RUNS / name, self._request.run_dir, "--run_dir")
+            self.fresh_folder = folder = new_folder(RUNS / name, self._request.run_dir, "--run_dir")
         at = f", after step {self._origin.done}" if self._origin.done else ""
         _say(f"run folder {folder}{at}")
         return folder

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from resvision.callbacks import remove_orphans
+from resvision.cli.config_check import check_option
 from resvision.cli.messages import UsageError
 from resvision.cli.request import Request
 from resvision.cli.run_folder import RUNS
@@ -20,17 +21,6 @@ Say = Callable[[str], None]
 
 #: What the data decides and a config therefore does not say.
 _LINKED: Final = ("class_names", "in_channels", "input_size")
-
-#: Options that something else decides, and what.
-_DECIDED: Final = {
-    "--model.class_names": "the data says it",
-    "--model.init_args.class_names": "the data says it",
-    "--model.in_channels": "the data says it, by data.in_channels",
-    "--model.init_args.in_channels": "the data says it, by data.in_channels",
-    "--model.input_size": "the data says it, by data.image_size",
-    "--model.init_args.input_size": "the data says it, by data.image_size",
-    "--trainer.default_root_dir": "a run has a folder of its own, which --run_dir names",
-}
 
 
 @dataclass(frozen=True)
@@ -62,8 +52,7 @@ class Origin:
             UsageError: What is asked for makes no sense.
         """
         for word in request.rest:
-            if (option := word.split("=")[0]) in _DECIDED:
-                raise UsageError(f"{option} cannot be set: {_DECIDED[option]}")
+            check_option(word)
         run = request.run if request.resume else None
         run = run if run is not None and (run / "config.yaml").is_file() else None
         checkpoint = _find(verb, request, say)

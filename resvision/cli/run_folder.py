@@ -1,11 +1,17 @@
 """Folders for what a command writes: numbered ones that never collide, or the one that a person names."""
 
+import contextlib
+import shutil
 from pathlib import Path
+from typing import Final
 
-__all__ = ["RUNS", "new_folder", "newest_run"]
+__all__ = ["RUNS", "discard", "new_folder", "newest_run"]
 
 #: Where runs are kept, below the folder in which the command is called.
 RUNS = Path("runs")
+
+#: What a run has before its first step: the config, a table without rows, and curves without points.
+_BEGINNING: Final = ("config.yaml", "metrics.csv", "tensorboard")
 
 
 def new_folder(parent: Path, named: Path | None, option: str) -> Path:
@@ -32,6 +38,28 @@ def new_folder(parent: Path, named: Path | None, option: str) -> Path:
         reason = error.strerror or error
         raise OSError(f"the folder {named or parent} cannot be written: {reason}; name another: {option}") from error
     return folder
+
+
+def discard(folder: Path, named: Path | None) -> bool:
+    """Remove a folder of `new_folder` in which nothing has come about, and the empty folders around it.
+
+    Args:
+        folder: It may hold what a run begins with.
+        named: The folder that the user asked for; it is emptied, and stays.
+
+    Returns:
+        Whether there was nothing else in it.
+    """
+    if any(path.is_file() and path.relative_to(folder).parts[0] not in _BEGINNING for path in folder.rglob("*")):
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    if named is not None:
+        named.mkdir(parents=True, exist_ok=True)
+        return True
+    with contextlib.suppress(OSError):  # what else is there stays
+        folder.parent.rmdir()
+        folder.parent.parent.rmdir()
+    return True
 
 
 def newest_run(name: str) -> Path | None:

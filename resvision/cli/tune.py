@@ -66,15 +66,14 @@ class TuneCLI(VisionCLI):
         # Every check of the data comes before the folder is made, and the folder before the search.
         self.datamodule.setup("fit")
         self.model.require_weights()
-        self._folder = new_folder(_TUNINGS / self._request.name, self._request.run_dir, "--run_dir")
+        self._folder = self.fresh_folder = new_folder(_TUNINGS / self._request.name, self._request.run_dir, "--run_dir")
         kwargs["default_root_dir"] = str(self._folder)
-        callbacks = []
+        # Those of the config, which average or change pictures, are part of what is tried.
+        callbacks = self.said_callbacks()
         if self._find == "lr":
-            callbacks.append(self._range)
+            callbacks.insert(0, self._range)
             kwargs |= {"max_epochs": -1, "max_steps": self._range.steps}
         kwargs |= {"enable_checkpointing": False, "limit_val_batches": 0, "enable_model_summary": False}
-        # Those of the config, which average or change pictures, are part of what is tried.
-        callbacks += self.config_init[self._verb].trainer.callbacks or []
         return super(VisionCLI, self).instantiate_trainer(callbacks=callbacks, logger=False, **kwargs)
 
     def fit(self, **kwargs: Any) -> None:

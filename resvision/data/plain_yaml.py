@@ -1,5 +1,6 @@
 """YAML that somebody else wrote: plain data, of a bounded size when it is unfolded."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,8 @@ def read_yaml(path: Path) -> Any:
         path: File of at most 1 MiB.
 
     Raises:
-        DataError: The file cannot be read, is no YAML, or is too large, too deep or refers to itself.
+        DataError: The file cannot be read, is no YAML, has a key twice in one mapping, of which YAML keeps the last
+            without a word, or is too large, too deep or refers to itself.
     """
     try:
         with path.open("rb") as file:
@@ -40,16 +42,38 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(text)
     except DataError:
         raise
-    except (yaml.YAMLError, ValueError, TypeError) as error:  # TypeError: a list as a key
+    # A list as a key is a TypeError; the others come of tags such as `!!int`, on what is none.
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise DataError(f"{path}: not a YAML file that can be read: {' '.join(str(error).split())}") from None
 
 
+@dataclass
+class _Open:
+    """A collection whose end has not come yet.
+
+    Attributes:
+        anchor: What names it.
+        before: Values before it.
+        is_mapping: Whether it has keys.
+        is_at_key: Whether a key comes next.
+        keys: Those that it has so far.
+    """
+
+    anchor: str | None
+    before: int
+    is_mapping: bool
+    is_at_key: bool = True
+    keys: set[str] = field(default_factory=set)
+
+
 def _measure(text: str, path: Path) -> None:
-    """Count the values by the events of the parser, which builds and remembers none of them."""
+    """Check a text by the events of the parser, which builds and remembers none of its values."""
     values = 0
     sizes: dict[str | None, int | None] = {}  # of what an anchor names, None while it is still open
-    opened: list[tuple[str | None, int]] = []
+    opened: list[_Open] = []
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.NodeEvent) and opened:
+            _note_key(event, opened[-1], path)
         if isinstance(event, yaml.AliasEvent):
             size = sizes.get(event.anchor, 0)
             if size is None:
@@ -60,13 +84,24 @@ def _measure(text: str, path: Path) -> None:
             if event.anchor is not None:
                 sizes[event.anchor] = 1
         elif isinstance(event, yaml.CollectionStartEvent):
-            opened.append((event.anchor, values))
+            opened.append(_Open(event.anchor, values, isinstance(event, yaml.MappingStartEvent)))
             values += 1
             if event.anchor is not None:
                 sizes[event.anchor] = None
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = opened.pop()
-            if anchor is not None:
-                sizes[anchor] = values - before
+            ended = opened.pop()
+            if ended.anchor is not None:
+                sizes[ended.anchor] = values - ended.before
         if values > _MOST_VALUES or len(opened) > _MOST_LEVELS:
             raise DataError(f"{path}: more than {_MOST_VALUES} values or {_MOST_LEVELS} levels, which no settings need")
+
+
+def _note_key(event: yaml.NodeEvent, mapping: _Open, path: Path) -> None:
+    if not mapping.is_mapping:
+        return
+    if mapping.is_at_key and isinstance(event, yaml.ScalarEvent) and event.value != "<<":
+        if event.value in mapping.keys:
+            line = 0 if event.start_mark is None else event.start_mark.line + 1
+            raise DataError(f"{path}, line {line}: {event.value} stands there for the second time; keep one of the two")
+        mapping.keys.add(event.value)
+    mapping.is_at_key = not mapping.is_at_key

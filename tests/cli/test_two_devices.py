@@ -89,8 +89,8 @@ def test_process_that_is_killed__ends_the_other_with_a_message(under: tuple[str,
     die = [{"class_path": "tests.callbacks.signals.Die", "init_args": settings}]
     words = ["--trainer.devices", "2", "--data.batch_size", "1"]
     code, said = _fit(place, *words, "--trainer.callbacks", yaml.safe_dump(die, default_flow_style=True), under=under)
-    # Lightning looks at the processes that it has started every 5 seconds; where it is the first to see the loss, it says
-    # so and kills the others, which say nothing more.
+    # Lightning looks at the processes that it has started every 5 seconds; where it is the first to see the loss, it
+    # says so and kills the others, which say nothing more.
     if not (rank == 1 and not under and "Forcefully terminating all other processes" in said):
         # The first process ends as the shell sees it: killed, or with its error.
         assert code == (-signal.SIGKILL if rank == 0 and not under else 1), said
