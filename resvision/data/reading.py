@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import SEEK_CUR, SEEK_END, BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
@@ -19,6 +19,16 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from resvision.data.errors import DataError
+from resvision.data.file_kinds import (
+    exif_of_png,
+    fault_of,
+    grey_step,
+    is_for_pillow,
+    numbers_of_16_bits,
+    starts_as_tiff,
+    stretched,
+    undisturbed,
+)
 from resvision.data.jpeg import JpegHeader, PartlyDecoded, Picture, can_decode_parts, jpeg_header
 from resvision.data.orientation import orientation_of, upright
 from resvision.data.zipped import ZipEntry
@@ -67,8 +77,6 @@ IMAGE_SUFFIXES: Final = frozenset(
 #: Most pixels of a picture that is decoded: the number from which Pillow refuses, about 179 million.
 MAX_PIXELS: Final = 2 * (1024**3 // 4 // 3)
 
-#: Modes of Pillow that have transparency.
-_TRANSPARENT: Final = ("LA", "PA", "RGBA")
 #: Modes of Pillow with 32 bits for a channel.
 _WIDE: Final = ("I", "F")
 _FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -127,22 +135,28 @@ def _contents(path: PictureFile) -> tuple[bytes, JpegHeader | None]:
 
 
 def _decoded(path: PictureFile, data: bytes, jpeg: JpegHeader | None, channels: Literal[1, 3]) -> NDArray[Any]:
-    # OpenCV would turn what other tags tell it to. A TIFF comes upright from every reader.
-    flags, orientation = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION, jpeg.orientation if jpeg else 1
-    if jpeg is None:
+    if jpeg is not None:
+        image, orientation = _by_opencv(path, data, "JPEG", channels), jpeg.orientation
+    else:
         file = BytesIO(data)
         header = _header(path, file)
-        if header.format == "TIFF":
-            flags = cv2.IMREAD_ANYDEPTH
-        orientation = _orientation(header, file)
-        # Older releases of OpenCV know no GIF, and newer ones read frames in a way of their own. In a TIFF it
-        # multiplies the colours by the transparency.
-        if header.format == "GIF" or (header.format == "TIFF" and header.mode in _TRANSPARENT):
+        if fault := fault_of(header):
+            raise DataError(f"{path}: {fault}")
+        if is_for_pillow(header):
             return _by_pillow(path, header, channels)
-        if header.format == "TIFF" and header.mode in _WIDE:
-            raise DataError(f"{path}: pixels of 32 bits; save it with 8 or 16 bits for a channel")
+        contents, white = undisturbed(header, data)
+        image = stretched(_by_opencv(path, contents, header.format, channels), white)
+        orientation = _orientation(header, file)
+    image = upright(image, orientation)
+    return image[..., None] if channels == 1 else image
+
+
+def _by_opencv(path: PictureFile, data: bytes, kind: str | None, channels: Literal[1, 3]) -> NDArray[Any]:
+    """Decode a file of a kind that Pillow names, to (H, W) or (H, W, 3): a TIFF upright, anything else as stored."""
+    # OpenCV would turn what other tags tell it to. A TIFF comes upright from every reader.
+    flags = cv2.IMREAD_ANYDEPTH | (0 if kind == "TIFF" else cv2.IMREAD_IGNORE_ORIENTATION)
     # A JPEG comes out as RGB at no cost. A TIFF of 16 bits would not: OpenCV 5.0 leaves it in blue, green, red.
-    is_rgb = channels == 3 and jpeg is not None
+    is_rgb = channels == 3 and kind == "JPEG"
     colour = cv2.IMREAD_COLOR_RGB if is_rgb else cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
     with _QUIET:
         try:
@@ -150,13 +164,10 @@ def _decoded(path: PictureFile, data: bytes, jpeg: JpegHeader | None, channels: 
         except cv2.error:
             image = None
     if image is None:
-        raise _damaged(path)
+        raise _damaged(path, is_tiff=kind == "TIFF")
     if image.dtype != np.uint8 and image.dtype != np.uint16:
         raise DataError(f"{path}: pixels of type {image.dtype}; save it with 8 or 16 bits for a channel")
-    image = upright(image, orientation)
-    if channels == 1:
-        return image[..., None]
-    return image if is_rgb else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image if channels == 1 or is_rgb else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 class _Quiet:
@@ -206,7 +217,7 @@ def from_pillow(image: Image.Image, channels: Literal[1, 3] = 3) -> NDArray[Any]
     image.load()  # which turns a TIFF, and finds the tags behind the pixels of a PNG
     orientation = orientation_of(image.info.get("exif", b""))
     if image.mode.startswith("I;16"):
-        values = upright(np.array(image, np.uint16), orientation)
+        values = upright(stretched(*numbers_of_16_bits(image)), orientation)
         return np.repeat(values[..., None], channels, axis=2)
     pixels = upright(np.array(image.convert("RGB")), orientation)  # a copy that may be written to
     return pixels if channels == 3 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
@@ -216,7 +227,7 @@ def _by_pillow(path: PictureFile, image: Image.Image, channels: Literal[1, 3]) -
     try:
         return from_pillow(image, channels)
     except Exception as error:  # Pillow's decoders raise errors of many kinds for a broken file.
-        raise _damaged(path) from error
+        raise _damaged(path, is_tiff=image.format == "TIFF") from error
 
 
 def read_mask(path: PictureFile) -> NDArray[Any]:
@@ -226,20 +237,19 @@ def read_mask(path: PictureFile) -> NDArray[Any]:
         path: File in one of the usual formats.
 
     Returns:
-        (H, W) of integers: the indices of a palette, 0 and 1 of a file of single bits, grey values otherwise.
-        (H, W, 3), uint8, of a file of colours. Transparency is dropped.
+        (H, W) of integers: the indices of a palette, 0 and 1 of a file of single bits, grey values otherwise, of which
+        0 is black. (H, W, 3), uint8, of a file of colours. Transparency is dropped.
 
     Raises:
         DataError: No such file, not a picture, damaged, too large, or of another kind of pixel.
     """
     with _opened(path) as file:
         mask = _header(path, file)
-        step = _grey_step(mask, file)
+        if mask.mode != "I" and (fault := fault_of(mask)):  # Pillow gives the numbers of this mode as they are.
+            raise DataError(f"{path}: {fault}")
+        step = grey_step(mask, file)
         orientation = _orientation(mask, file)
-        try:
-            values = np.asarray(mask)
-        except Exception as error:  # Pillow's decoders raise errors of many kinds for a broken file.
-            raise _damaged(path) from error
+        values = _numbers(path, mask, file)
     if mask.mode in ("LA", "PA"):
         values = values[..., 0]
     elif mask.mode in ("RGB", "RGBA"):
@@ -251,6 +261,23 @@ def read_mask(path: PictureFile) -> NDArray[Any]:
     else:
         raise DataError(f"{path}: a mask of kind {mask.mode!r}; save it as a grey, palette or RGB PNG")
     return upright(values, orientation)
+
+
+def _numbers(path: PictureFile, mask: Image.Image, file: BinaryIO) -> NDArray[Any]:
+    """Return the numbers of a mask that Pillow has opened, in the form of its mode."""
+    if mask.format in ("BMP", "PPM"):
+        file.seek(0)
+        data, white = undisturbed(mask, file.read())
+        # Pillow takes the indices of a grey palette for bytes, however many bits they have.
+        if white is not None or (mask.format == "BMP" and mask.mode in ("1", "L")):
+            numbers = _by_opencv(path, data, mask.format, 3 if mask.mode == "RGB" else 1)
+            if numbers.ndim == 3 and numbers.dtype != np.uint8:
+                raise DataError(f"{path}: a mask of colours of 16 bits; save it with 8 bits for a channel")
+            return numbers > 127 if mask.mode == "1" else numbers
+    try:
+        return numbers_of_16_bits(mask)[0] if mask.mode.startswith("I;16") else np.asarray(mask)
+    except Exception as error:  # Pillow's decoders raise errors of many kinds for a broken file.
+        raise _damaged(path, is_tiff=mask.format == "TIFF") from error
 
 
 def image_size(path: PictureFile) -> tuple[int, int]:
@@ -290,9 +317,11 @@ def _header(path: PictureFile, file: BinaryIO) -> Image.Image:
     except UnidentifiedImageError:
         if file.seek(0, SEEK_END) == 0:
             raise DataError(f"{path}: the file is empty; replace or remove it") from None
+        if starts_as_tiff(file):
+            raise _damaged(path, is_tiff=True) from None
         raise DataError(f"{path}: not a picture that can be read; use {', '.join(_FORMATS)}") from None
     except Exception as error:  # Pillow's parsers raise errors of many kinds for a broken header.
-        raise _damaged(path) from error
+        raise _damaged(path, is_tiff=starts_as_tiff(file)) from error
     if image.width * image.height > MAX_PIXELS:  # Pillow's own limit may have been lifted.
         raise _too_large(path)
     return image
@@ -301,37 +330,16 @@ def _header(path: PictureFile, file: BinaryIO) -> Image.Image:
 def _orientation(image: Image.Image, file: BinaryIO) -> int:
     """Return how a picture is stored, 1 (upright) to 8: of a TIFF, which Pillow and OpenCV turn by themselves, 1."""
     # Pillow would decode all pixels of a PNG to look for a tag behind them.
-    return orientation_of(_exif_of_png(file) if image.format == "PNG" else image.info.get("exif", b""))
-
-
-def _exif_of_png(file: BinaryIO) -> bytes:
-    """Return the tags of a PNG, which may stand before its pixels or behind them."""
-    place = file.tell()
-    file.seek(8)  # behind the signature
-    exif = b""
-    while len(start := file.read(8)) == 8 and not exif:
-        length = int.from_bytes(start[:4])
-        if start[4:] == b"eXIf":
-            exif = file.read(length)
-        file.seek(length + 4, SEEK_CUR)  # and the checksum
-    file.seek(place)
-    return exif
-
-
-def _grey_step(image: Image.Image, file: BinaryIO) -> int:
-    """Return how far apart Pillow sets greys that follow each other: it spreads those of 2 or 4 bits over 0 to 255."""
-    if image.format != "PNG" or image.mode != "L":
-        return 1
-    place = file.tell()
-    file.seek(24)  # behind the signature and the header's length, name, width and height
-    bits = file.read(1)[0]
-    file.seek(place)
-    return {2: 85, 4: 17}.get(bits, 1)
+    return orientation_of(exif_of_png(file) if image.format == "PNG" else image.info.get("exif", b""))
 
 
 def _too_large(path: PictureFile) -> DataError:
     return DataError(f"{path}: more than {MAX_PIXELS:,} pixels; cut the picture into tiles")
 
 
-def _damaged(path: PictureFile) -> DataError:
+def _damaged(path: PictureFile, *, is_tiff: bool = False) -> DataError:
+    if is_tiff:  # Which have more kinds than the libraries read, and the libraries do not say what they lack.
+        return DataError(
+            f"{path}: the TIFF is damaged, or of a kind that cannot be read; save it as PNG, replace or remove it"
+        )
     return DataError(f"{path}: the picture is damaged or cut short; replace or remove it")
