@@ -22,9 +22,10 @@ from resvision.callbacks import BestCheckpoint, NonFiniteLossError, Pictures, Pr
 from resvision.cli import shipped
 from resvision.cli.config_check import check_config, check_nulls
 from resvision.cli.matching import check_labels, note_crowded
-from resvision.cli.messages import UsageError, explain_parse_error
+from resvision.cli.messages import UsageError
 from resvision.cli.options import ClassNames, add_options, class_names_for, tie_to_data
 from resvision.cli.origin import Origin, sweep
+from resvision.cli.parse_errors import explain_parse_error
 from resvision.cli.quiet import quieten
 from resvision.cli.request import Request
 from resvision.cli.run_folder import RUNS, discard, new_folder

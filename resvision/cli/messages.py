@@ -1,14 +1,12 @@
 """From an exception to the one or two lines that tell a person what to mend."""
 
 import difflib
-import inspect
 import re
 from argparse import ArgumentError
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
-__all__ = ["Explanation", "UsageError", "explain", "explain_parse_error"]
+__all__ = ["Explanation", "UsageError", "explain", "nearest", "some"]
 
 
 class UsageError(ValueError):
@@ -39,6 +37,13 @@ def explain(error: Exception) -> Explanation:
             "torchvision); install both together with: pip install --force-reinstall torch torchvision"
         )
         return Explanation(text, 1)
+    # Each of Lightning's callbacks and schedules that watch a score has a kind of error and words of its own.
+    if match := re.search(r"on metric `?([^`\s]+)`? which is not available|monitor='(.*?)'\)` could not find", text):
+        watched = match[1] or match[2]
+        scores = re.findall(r"[`']([^`']+/[^`']+)[`']", text[match.end() :])
+        near = nearest(watched, scores, "")
+        there_are = f"{near} There are" if near else "there are"
+        return Explanation(f"there is no score {watched!r} to monitor; {there_are} {some(scores)}", 2)
     # A run whose loss is no number any more, or one of whose processes has died.
     if isinstance(error, FloatingPointError | ChildProcessError):
         return Explanation(text, 1)
@@ -57,71 +62,14 @@ def _own_words(message: str) -> str:
     return re.sub(r"^[\w.]+: ", "", message[start:].strip())
 
 
-def explain_parse_error(message: str, *, keys: Iterable[str], classes: Iterable[str], files: Iterable[str] = ()) -> str:
-    """Turn a parser's message into one that names the key and the nearest right word.
-
-    Args:
-        message: What jsonargparse says.
-        keys: Every dotted key that the parser knows.
-        classes: Names of the classes that may stand as a `class_path`.
-        files: Names of the configs that come with the package.
-    """
-    if match := re.search(r"Option '([^']+)' is not accepted", message):
-        return _unknown_option(match[1], message)
-    if match := re.search(r"does not accept option '([^']+)'|unrecognized arguments: (.+)", message):
-        given = match[1] or match[2]
-        key = given.lstrip("-").split()[0].split("=")[0]
-        return f"there is no setting {given.split()[0].split('=')[0]!r}; {_nearest(key, keys, 'see --help')}"
-    if match := re.search(
-        r"Multiple subclasses with name (\S+)\. Give the full class path to avoid ambiguity: (.+?)\.\s", message
-    ):
-        return f"{_where(message)}there are several classes {match[1]}; say which: {match[2].replace(', ', ' or ')}"
-    if match := re.search(r"Expected a dot import path string: (\S+)", message):
-        near = _nearest(match[1], classes, f"there are {', '.join(sorted(classes)[:12])}")
-        return f"{_where(message)}there is no class {match[1]!r}; {near}"
-    if match := re.search(r"File does not exist: '?([^'\n]+)", message):
-        name = match[1].rsplit("/", 1)[-1]
-        return f"there is no config file {match[1]}; {_nearest(name, files, '`resvision configs` lists those shipped')}"
-    if match := re.search(r"arguments are required: (.+)", message):
-        missing = " and ".join(part.split(".", 1)[-1] for part in match[1].split(", "))
-        return f"nothing says what {missing} to use; give a config with --config FILE (`resvision configs` lists some)"
-    if "Unexpected config" in message:
-        return (
-            "the config is empty or no mapping of settings; it needs model: and data: (`resvision configs` lists some)"
-        )
-    if match := re.search(r"Problems parsing config: (.+)", message, flags=re.DOTALL):
-        return f"the config is no valid YAML: {' '.join(match[1].split())}"
-    return _wrong_value(message)
+def some(names: Sequence[str], most: int = 12) -> str:
+    """Return names in a row, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(names[:most]) or "none") + more
 
 
-def _unknown_option(option: str, message: str) -> str:
-    paths = re.findall(r"class_path[ =]'([^']+)'", message)
-    path = paths[-1] if "Namespace(class_path=" in message else paths[0]
-    module, _, name = path.rpartition(".")
-    accepted = [p for p in inspect.signature(getattr(import_module(module), name)).parameters if p != "self"]
-    return f"{name} has no setting {option!r}; {_nearest(option, accepted, 'it has ' + ', '.join(accepted))}"
-
-
-def _wrong_value(message: str) -> str:
-    lines = [line.strip(" -") for line in message.splitlines()]
-    expected = [
-        re.sub(r"\. Got value.*", "", line.removeprefix("Expected a ").removeprefix("Expected an "))
-        for line in lines
-        if line.startswith("Expected a") and "NoneType" not in line and "a path but" not in line
-    ]
-    got = re.search(r"Got value: (.+)", message) or re.search(r"Given value: (.+)", message)
-    if not expected or got is None:
-        return " ".join(message.split())
-    kinds = " or ".join(dict.fromkeys(re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.", r"\1", kind) for kind in expected))
-    return f"{_where(message)}expected {kinds}, got {got[1]}"
-
-
-def _where(message: str) -> str:
-    keys = re.findall(r'Parser key "([^"]+)"', message)
-    return f"{'.'.join(keys)}: " if keys else ""
-
-
-def _nearest(word: str, known: Iterable[str], otherwise: str) -> str:
+def nearest(word: str, known: Iterable[str], otherwise: str) -> str:
+    """Return a question that names the known word nearest to one, or something else where none is near."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if not near:

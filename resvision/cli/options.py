@@ -1,17 +1,15 @@
 """The options of `fit`, `validate` and `test` beside Lightning's own, and what ties options together."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 from lightning.pytorch.cli import LightningArgumentParser
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from resvision.batch import LabelKind
 from resvision.data import VisionDataModule
-from resvision.tasks import MultiTask, VisionTask
+from resvision.tasks import MultiTask
 
-__all__ = ["ClassNames", "add_options", "class_names_for", "configurable_classes", "tie_to_data"]
+__all__ = ["ClassNames", "add_options", "class_names_for", "tie_to_data"]
 
 ClassNames = list[str] | dict[LabelKind, list[str]]
 
@@ -58,17 +56,6 @@ def class_names_for(task: str, data: VisionDataModule) -> ClassNames:
     if not takes_kinds:
         raise ValueError(f"the data has labels for {', '.join(kinds)}, which together are for --model MultiTask")
     return {kind: list(names) for kind, names in kinds.items()}
-
-
-def configurable_classes() -> set[str]:
-    """Return the names that may stand as a `class_path`, for suggestions."""
-    pending: list[type[Any]] = [VisionTask, VisionDataModule, Optimizer, LRScheduler]
-    names: set[str] = set()
-    while pending:
-        children: list[type[Any]] = pending.pop().__subclasses__()
-        names.update(child.__name__ for child in children)
-        pending += children
-    return names
 
 
 def channels_of(data: VisionDataModule) -> int:

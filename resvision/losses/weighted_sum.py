@@ -60,7 +60,7 @@ class WeightedSum(nn.Module):
             raise ValueError(f"no loss is named; choose from {', '.join(LOSSES)}, each with a weight")
         for name, weight in weights.items():
             if name not in LOSSES:
-                near = get_close_matches(name, LOSSES, n=1, cutoff=0)
+                near = get_close_matches(str(name), LOSSES, n=1, cutoff=0)
                 raise ValueError(f"unknown loss {name!r}; did you mean {near[0]!r}? There are {', '.join(LOSSES)}")
             if not (weight > 0 and math.isfinite(weight)):
                 raise ValueError(f"the weight of loss {name!r} must be a finite number above 0, got {weight}")
