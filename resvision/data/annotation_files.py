@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from resvision.data.errors import DataError
 from resvision.data.listing import find_pictures
-from resvision.data.names import leads_out
+from resvision.data.names import is_too_long, leads_out
 
 __all__ = ["box_of", "first_few", "inside", "names_of_pictures", "read_lines", "read_small"]
 
@@ -47,12 +47,17 @@ def inside(folder: Path, name: str, where: str) -> tuple[str, Path]:
         where: What an error calls the annotation.
 
     Raises:
-        DataError: No name, or one that leads out of the folder.
+        DataError: No name, one that leads out of the folder, or one that is longer than those of files are.
     """
     pure = PurePosixPath(name.replace("\\", "/"))
     if not pure.name or leads_out(name) or "\0" in name:
         raise DataError(f"{where}: the file name {name!r} is none below {folder}; give it relative to that folder")
-    return pure.as_posix(), folder / pure
+    path = folder / pure
+    if is_too_long(path):
+        raise DataError(
+            f"{where}: the file name {_short(name)} is longer than that of any file; give the one below {folder}"
+        )
+    return pure.as_posix(), path
 
 
 def names_of_pictures(folder: Path) -> list[str]:

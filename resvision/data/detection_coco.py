@@ -12,6 +12,7 @@ from resvision.data.detection_records import Annotations, DetectionFolder, Draft
 from resvision.data.errors import DataError
 from resvision.data.given import given_as
 from resvision.data.listing import visible_files
+from resvision.data.names import is_too_long
 from resvision.data.splits import SPLITS, Split, split_named
 
 __all__ = ["CocoFolder", "CocoSplit", "read_coco", "write_coco"]
@@ -248,7 +249,11 @@ def _folder(files: _Files, names: Sequence[str]) -> Path:
     if not files.folders:
         raise DataError(f"{files.annotations}: there is no folder of its pictures; name it, as images: photos")
     probes = [name.replace("\\", "/") for name in names[:_PROBES] if "\0" not in name]
-    return max(files.folders, key=lambda folder: sum((folder / name).is_file() for name in probes))
+    return max(files.folders, key=lambda folder: sum(_is_there(folder / name) for name in probes))
+
+
+def _is_there(path: Path) -> bool:
+    return not is_too_long(path) and path.is_file()
 
 
 def _get(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:

@@ -13,6 +13,8 @@ from resvision.data.detection_records import Annotations, DetectionFolder, Flag
 from resvision.data.detection_voc import VocFolder, write_voc
 from resvision.data.detection_yolo import YoloFolder, write_data_yaml, write_yolo
 from resvision.data.errors import DataError
+from resvision.data.names import leads_out
+from resvision.data.reading import IMAGE_SUFFIXES
 from resvision.data.splits import Split
 
 __all__ = ["FORMATS", "Format", "check_class_names", "losses", "open_folder", "target_names", "write_folder"]
@@ -21,8 +23,16 @@ Format = Literal["coco", "voc", "yolo"]
 
 FORMATS: Final[tuple[Format, ...]] = ("coco", "voc", "yolo")
 
-#: Unicode's kinds of marks that a line or an XML file does not hold: control characters, halves of marks, line ends.
+#: Unicode's kinds of marks that a line or an XML file does not hold: control characters, halves of marks, line ends;
+#: and the marks by which files of text begin, or are known as none.
 _NO_TEXT: Final = ("Cc", "Cs", "Zl", "Zp")
+_NO_MARKS: Final = "\ufeff\ufffe\uffff"
+#: What the name of a picture must be so that the reader of a format finds it again.
+_NAMES: Final[dict[Format, str]] = {
+    "coco": "has no backslash and begins with no drive",
+    "voc": "is one line of text in UTF-8, without backslashes and blanks around it",
+    "yolo": f"ends in one of {' '.join(sorted(IMAGE_SUFFIXES))}, and neither it nor a folder in it begins with a dot",
+}
 
 
 def open_folder(root: Path, form: Format) -> DetectionFolder:
@@ -55,10 +65,11 @@ def check_class_names(class_names: Sequence[str], form: Format) -> None:
         DataError: VOC does not: of a name it keeps what stands between the blanks around it, on a single line.
     """
     for name in class_names if form == "voc" else ():
-        if name != name.strip():
-            raise DataError(f"VOC drops the blanks around the name of the class {name!r}; rename the class")
-        if not name or any(category(mark) in _NO_TEXT for mark in name):
-            raise DataError(f"VOC cannot hold the class {name!r}: a name is one line of text; rename the class")
+        if not _is_line(name):
+            raise DataError(
+                f"VOC cannot hold the class {name!r}: a name is one line of text, without blanks around it; "
+                "rename the class"
+            )
 
 
 def target_names(found: Mapping[Split, Annotations], form: Format) -> dict[Split, tuple[str, ...]]:
@@ -68,9 +79,15 @@ def target_names(found: Mapping[Split, Annotations], form: Format) -> dict[Split
     each split get a folder of their own.
 
     Raises:
-        DataError: Two pictures of a split would share one file of annotations.
+        DataError: Two pictures of a split would share one file of annotations, or a name would not be found again.
     """
     named = {split: annotations.names for split, annotations in found.items()}
+    for split, names in named.items():
+        for name in names:
+            if not _comes_back(name, form):
+                raise DataError(
+                    f"{split}: {form.upper()} cannot hold the picture {name!r}: its name {_NAMES[form]}; rename it"
+                )
     if form == "coco":
         return named
     if form == "voc" and _repeated([name for names in named.values() for name in names]) is not None:
@@ -80,6 +97,21 @@ def target_names(found: Mapping[Split, Annotations], form: Format) -> dict[Split
         if stem is not None:
             raise DataError(f"{split}: there are two pictures {stem} with different endings; rename one of them")
     return named
+
+
+def _comes_back(name: str, form: Format) -> bool:
+    """Return whether the reader of a format finds a picture under the name that it has there."""
+    pure = PurePosixPath(name)
+    if form == "yolo":  # whose reader looks for pictures by itself
+        return pure.suffix.lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in pure.parts)
+    said = [name] if form == "coco" else [name, str(pure.with_suffix(""))]
+    return not any("\\" in text or leads_out(text) or (form == "voc" and not _is_line(text)) for text in said)
+
+
+def _is_line(name: str) -> bool:
+    """Return whether a line of a file and an XML file give back a name as it is."""
+    unfit = any(category(mark) in _NO_TEXT or mark in _NO_MARKS for mark in name)
+    return name != "" and name == name.strip() and not unfit
 
 
 def write_folder(

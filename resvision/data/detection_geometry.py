@@ -146,10 +146,10 @@ def mosaic(
     Args:
         pictures: Four pictures (H, W, C), uint8 or uint16, of any size, with their objects. The first has the type of
             pixel that the result has.
-        size: Height and width of the result.
+        size: Height and width of the result, which has two pixels each way at least.
         rng: Draws where the four meet, and what is seen of each.
     """
-    height, width = size
+    height, width = (max(side, 2) for side in size)
     x, y = (min(max(1, round(side * rng.uniform(*_MEETING))), side - 1) for side in (width, height))
     canvas = np.zeros((height, width, pictures[0][0].shape[2]), pictures[0][0].dtype)
     parts = []

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Final, final
 
@@ -186,24 +187,31 @@ def _read_list(root: Path, lists: Path, split: Split, name: str) -> _Part:
     files: dict[str, Path] = {}
     repeated, missing = [], []
     for number, line in enumerate(read_lines(path)):
-        pure = PurePosixPath(line)
-        stem, _ = inside(
-            annotations,
-            str(pure.with_suffix("") if pure.suffix.lower() in IMAGE_SUFFIXES else pure),
-            f"{path}: entry {number}",
-        )
-        lower, upper = annotations / f"{stem}.xml", annotations / f"{stem}.XML"
+        stem, xml = _entry(annotations, line, f"{path}: entry {number}")
         if stem in files:
             repeated.append(f"{path}, {stem}")
-        elif not lower.is_file() and not upper.is_file():
+        elif not xml.is_file():
             missing.append(stem)
-        files[stem] = lower if lower.is_file() else upper
+        files[stem] = xml
     if missing:
         raise DataError(
             f"{path}: {len(missing)} of {len(files)} pictures have no XML file in {annotations}: {first_few(missing)}; "
             "add the files (one without objects for a picture without), or take the pictures out of the list"
         )
     return _Part(annotations, pictures, files, tuple(repeated))
+
+
+def _entry(annotations: Path, line: str, where: str) -> tuple[str, Path]:
+    """Return what a line of a list calls a picture, without its ending, and the XML file, which may not be there."""
+    pure = PurePosixPath(line)
+    # What looks like the ending of a picture may belong to its name, as in that of `a.jpg.png`.
+    stems = [pure, pure.with_suffix("")] if pure.suffix.lower() in IMAGE_SUFFIXES else [pure]
+    for stem, ending in product(stems, ("xml", "XML")):
+        name, _ = inside(annotations, str(stem), where)
+        _, xml = inside(annotations, f"{stem}.{ending}", where)
+        if xml.is_file():
+            break
+    return name, xml
 
 
 def _everything(folder: Path) -> _Part:

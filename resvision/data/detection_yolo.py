@@ -13,7 +13,7 @@ from resvision.data.annotation_files import first_few, inside, names_of_pictures
 from resvision.data.detection_records import Annotations, DetectionFolder, Draft, Flag
 from resvision.data.errors import DataError
 from resvision.data.listing import visible_files
-from resvision.data.names import leads_out
+from resvision.data.names import is_too_long, leads_out
 from resvision.data.plain_yaml import read_yaml
 from resvision.data.reading import IMAGE_SUFFIXES
 from resvision.data.splits import SPLITS, Split
@@ -227,7 +227,7 @@ def _base(root: Path, path: Any) -> Path:
     if not isinstance(path, str) or path in ("", "."):
         return root
     below = root / path.replace("\\", "/")
-    return below if not leads_out(path) and below.is_dir() else root
+    return below if not leads_out(path) and not is_too_long(below) and below.is_dir() else root
 
 
 def _as_list(places: Any) -> list[Any]:

@@ -172,7 +172,7 @@ class _TableSource(ClassificationSource):
 
     def _value(self, index: int) -> dict[str, Any]:
         value: dict[str, Any] | None = self._table[index][self._column]
-        if value is None:
+        if value is None or (value["bytes"] is None and value["path"] is None):
             raise DataError(f"{self.name(index)}: there is no picture in this row; remove it")
         return value
 
@@ -225,8 +225,13 @@ def _reader_of_labels(path: str, table: Any, column: str) -> tuple[list[str], Ca
     names = getattr(feature if inner is None else inner, "names", None)
     if names is None:
         rows = ([value] for value in values) if inner is None else (row or [] for row in values)
-        # A row of None is named once the labels are read.
-        found = sorted({value for row in rows for value in row if value is not None})
+        try:
+            # A row of None is named once the labels are read.
+            found = sorted({value for row in rows for value in row if value is not None})
+        except TypeError:
+            raise DataError(
+                f"{path}: column {column!r} holds neither classes nor lists of them; set label_column"
+            ) from None
         numbers = {value: number for number, value in enumerate(found)}
         names = [str(value) for value in found]
     else:

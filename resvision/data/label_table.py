@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,6 +16,8 @@ __all__ = ["Columns", "LabelTable", "Row", "read_table"]
 _DELIMITERS: Final = (",", ";", "\t")
 #: Characters of a cell that an error shows.
 _LONGEST: Final = 40
+#: Largest weight of a picture: the sum of any number of them is a number too.
+_HEAVIEST: Final = 1e100
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ class LabelTable:
 
     def class_names(self) -> list[str]:
         """Return all classes, in the order of the alphabet, or of numbers if all of them are."""
-        names = {label for row in self.rows for label in row.labels}
-        return sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names)
+        # Those that are one number, such as 1 and 01, keep the order of the alphabet.
+        names = sorted({label for row in self.rows for label in row.labels})
+        return sorted(names, key=Decimal) if all(name.isdecimal() for name in names) else names
 
 
 def read_table(file: Path, root: Path, columns: Columns) -> LabelTable:
@@ -200,8 +203,8 @@ def _weight(where: str, cells: Mapping[str | None, str | None], columns: Columns
         weight = float(text)
     except ValueError:
         weight = -1.0
-    if not (isfinite(weight) and weight >= 0):
-        raise DataError(f"{where}: the weight is {_shown(text)!r}; it is a number from 0 on")
+    if not 0 <= weight <= _HEAVIEST:
+        raise DataError(f"{where}: the weight is {_shown(text)!r}; it is a number from 0 to {_HEAVIEST:g}")
     return weight
 
 

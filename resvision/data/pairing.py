@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 from resvision.data.annotation_files import first_few
 from resvision.data.errors import DataError
 from resvision.data.listing import find_pictures
-from resvision.data.names import leads_out
+from resvision.data.names import is_too_long, leads_out
 from resvision.data.reading import IMAGE_SUFFIXES
 
 __all__ = ["Folders", "Pair", "find_pairs"]
@@ -79,8 +79,8 @@ def find_pairs(root: Path, split: str, folders: Folders) -> list[Pair]:
 def _find(root: Path, option: str, place: str) -> dict[str, Path]:
     """Return the pictures of a folder or a pattern by the part of their names that pairs them."""
     relative = PurePath(place)
-    if leads_out(place):
-        raise ValueError(f"{option} is {place!r}; name a folder below the root, {root}")
+    if leads_out(place) or is_too_long(root / relative):
+        raise ValueError(f"{option} is {place!r:.80}; name a folder below the root, {root}")
     pattern = relative.name if "*" in relative.name else None
     folder = root / (relative.parent if pattern else relative)
     if "*" in str(folder.relative_to(root)) or (pattern or "").count("*") > 1:

@@ -1,6 +1,8 @@
 """Writing labelled pictures into shards that `ShardedImages` reads."""
 
+import shutil
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -32,22 +34,25 @@ def pack(data: ImageFolder, splits: tuple[Split, ...], output: Path, *, shard_by
         The number of pictures in each split.
 
     Raises:
-        DataError: A picture cannot be read, or litdata is not here.
+        DataError: A picture cannot be read, or litdata is not here; then the folder is empty as before.
     """
     require_litdata("resvision pack")
     sources = {split: data.source(split) for split in splits}
-    for split, source in sources.items():
-        _write(source, output / split, shard_bytes)
-    settings = {"root": str(output), "class_names": list(data.class_names)}
-    said = yaml.safe_dump({"data": {"class_path": "ShardedImages", "init_args": settings}}, sort_keys=False)
-    (output / "data.yaml").write_text(said, encoding="utf-8")
+    with ExitStack() as undo:
+        for split, source in sources.items():
+            (output / split).mkdir()
+            undo.callback(shutil.rmtree, output / split)
+            _write(source, output / split, shard_bytes)
+        settings = {"root": str(output), "class_names": list(data.class_names)}
+        said = yaml.safe_dump({"data": {"class_path": "ShardedImages", "init_args": settings}}, sort_keys=False)
+        (output / "data.yaml").write_text(said, encoding="utf-8")
+        undo.pop_all()
     return {split: len(source) for split, source in sources.items()}
 
 
 def _write(source: FileSource, folder: Path, shard_bytes: int) -> None:
     from litdata.streaming.writer import BinaryWriter
 
-    folder.mkdir()
     writer = BinaryWriter(str(folder), chunk_bytes=shard_bytes)
     order = torch.randperm(len(source), generator=torch.Generator().manual_seed(fold("pack")))
     for place, index in enumerate(order.tolist()):

@@ -186,7 +186,7 @@ class _Handle:
             index = json.loads((self._folder / "index.json").read_text(encoding="utf-8"))
         except Exception as error:  # those of a dozen stores
             raise self._refusal(error) from error
-        self.shards = _checked(where, index)
+        self.shards = _checked(where, index, None if self._is_remote else self._folder)
         self._ends = list(accumulate(shard["chunk_size"] for shard in self.shards))
         if self._is_remote:
             self._downloader = get_downloader(remote, str(self._folder), self.shards)
@@ -228,8 +228,14 @@ class _Handle:
         return DataError(f"{self._where}: cannot be read through litdata ({reason}); check root and the access to it")
 
 
-def _checked(where: str, index: Any) -> list[Mapping[str, Any]]:
-    """Return the shards that an index lists, if it is one that `resvision pack` could have written."""
+def _checked(where: str, index: Any, folder: Path | None) -> list[Mapping[str, Any]]:
+    """Return the shards that an index lists, if it is one that `resvision pack` could have written.
+
+    Args:
+        where: What an error calls the folder.
+        index: What the index says.
+        folder: Where the shards lie; None if they are yet to be fetched.
+    """
     shards = index.get("chunks") if isinstance(index, dict) else None
     config = index.get("config") if isinstance(index, dict) else None
     if not isinstance(shards, list) or not isinstance(config, dict) or not shards:
@@ -243,8 +249,14 @@ def _checked(where: str, index: Any) -> list[Mapping[str, Any]]:
         name = shard.get("filename") if isinstance(shard, dict) else None
         if not isinstance(name, str) or name != PurePosixPath(name).name or "\\" in name or "\0" in name:
             raise DataError(f"{where}/index.json: the name {name!r} is none of a file beside it; pack the set anew")
-        if not isinstance(shard.get("chunk_size"), int) or shard["chunk_size"] < 1:
-            raise DataError(f"{where}/index.json: {name} holds {shard.get('chunk_size')} pictures; pack the set anew")
+        try:
+            size = shard.get("chunk_bytes") if folder is None else (folder / name).stat().st_size
+        except OSError as error:
+            raise DataError(f"{where}/{name}: cannot be read: {error.strerror or error}; pack the set anew") from None
+        count = shard.get("chunk_size")
+        # Where a picture begins takes four bytes.
+        if not isinstance(count, int) or not isinstance(size, int) or not 1 <= count <= size // 4:
+            raise DataError(f"{where}/index.json: {name} holds {count} pictures in {size} bytes; pack the set anew")
     return shards
 
 

@@ -1,7 +1,6 @@
 """Augmentation, by albumentations: the only file that knows it.
 
-albumentations is several times as fast on a CPU as the transforms of torchvision, because it resizes with
-OpenCV.
+albumentations is several times as fast on a CPU as the transforms of torchvision, because it resizes with OpenCV.
 """
 
 import os
@@ -187,7 +186,7 @@ class MultiTaskTransform:
             transforms = [*augmentation, *crop]
         else:
             least, most = _ZOOMS[augmentation]
-            zoom = [] if least == most else [albumentations.RandomScale((least - 1, most - 1), p=1)]
+            zoom = [] if least == most else _scale((least - 1, most - 1))
             transforms = [*zoom, *crop, *_detection(augmentation)]
         self._compose = _with_boxes(transforms)
 
@@ -329,17 +328,18 @@ def _crop(size: tuple[int, int]) -> list[albumentations.BasicTransform]:
     return [albumentations.RandomCrop(height, width, pad_if_needed=True, pad_position="random", fill_mask=IGNORE_INDEX)]
 
 
-def _segmentation(
-    strength: Strength, crop: Sequence[albumentations.BasicTransform]
-) -> list[albumentations.BasicTransform]:
+def _scale(limits: tuple[float, float]) -> list[albumentations.BasicTransform]:
+    # Of a side of one pixel nothing might be left.
+    return [albumentations.PadIfNeeded(2, 2, fill_mask=IGNORE_INDEX), albumentations.RandomScale(limits, p=1)]
+
+
+def _segmentation(strength: Strength, crop: list[albumentations.BasicTransform]) -> list[albumentations.BasicTransform]:
     if strength == "none":
-        return [*crop]
+        return crop
     # Without a crop pictures keep their size, as they are to be put together in a batch.
     scales = (-0.25, 0.5) if strength == "light" else (-0.5, 1.0)
-    cut = [albumentations.RandomScale(scales, p=1), *crop] if crop else []
-    flip = albumentations.HorizontalFlip(p=0.5)
-    colours = albumentations.RandomBrightnessContrast(0.2, 0.2, p=0.5) if strength == "light" else _colour_jitter()
-    return [*cut, flip, colours]
+    cut = [*_scale(scales), *crop] if crop else []
+    return [*cut, *_detection(strength)]
 
 
 def _classification(strength: Strength, size: tuple[int, int]) -> list[albumentations.BasicTransform]:

@@ -6,12 +6,10 @@ picture, are refused all the same, when the archive is listed.
 
 import os
 import stat
-import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from lzma import LZMAError
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, final
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -74,13 +72,14 @@ class ZipArchive:
         Raises:
             DataError: The entry is damaged, holds more than it says, or is gone.
         """
+        archive = self._file()
         try:
-            info = self._file().getinfo(name)
-            with self._file().open(info) as packed:
+            info = archive.getinfo(name)
+            with archive.open(info) as packed:
                 if info.compress_type in _BOUNDED:
                     return packed.read(info.file_size)
                 return b"".join(iter(partial(packed.read, _PART_BYTES), b""))
-        except (BadZipFile, KeyError, EOFError, zlib.error, LZMAError, OSError) as error:
+        except Exception as error:  # zipfile and what it unpacks with raise errors of many kinds for a broken entry.
             raise DataError(f"{self.path}/{name}: damaged within the archive; replace or remove it") from error
 
     def size(self, name: str) -> int:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,30 @@ def test_inside__takes_either_slash(tmp_path: Path) -> None:
 def test_inside__refuses_what_leads_out(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^x: the file name .* is none below"):
         inside(tmp_path, name, "x")
+
+
+@pytest.mark.parametrize("mark", ["a", "\u00e9", "\udce9"])
+def test_inside__takes_names_as_long_as_the_disk_does(mark: str, tmp_path: Path) -> None:
+    bytes_of_mark = len(os.fsencode(mark))
+    for count in (255 // bytes_of_mark, 255 // bytes_of_mark + 1):
+        name = mark * count
+        try:
+            (tmp_path / name).touch()
+        except OSError:
+            with pytest.raises(DataError, match=r"^x: the file name '.{76}\.\.\. is longer than that of any file"):
+                inside(tmp_path, name, "x")
+        else:
+            assert inside(tmp_path, f"far/{name}", "x")[1].name == name
+
+
+def test_inside__refuses_a_path_that_the_disk_does_not_take(tmp_path: Path) -> None:
+    below = 4095 - len(os.fsencode(tmp_path)) - 1
+    fits = ("a/" * below)[: below - 1] + "b"
+    assert not inside(tmp_path, fits, "x")[1].exists()
+    with pytest.raises(OSError, match="File name too long"):
+        (tmp_path / f"{fits}b").exists()
+    with pytest.raises(DataError, match="is longer than that of any file"):
+        inside(tmp_path, f"{fits}b", "x")
 
 
 def test_names_of_pictures__are_in_the_order_of_the_alphabet(tmp_path: Path) -> None:

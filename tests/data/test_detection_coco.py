@@ -180,6 +180,7 @@ def test_val__class_that_differs_by_case_is_an_error_that_suggests_the_other(tmp
         (("images", 1, "file_name"), "../../secret.png", r"image 1: the file name '../../secret.png' is none below"),
         (("images", 1, "file_name"), "/etc/passwd", r"image 1: the file name '/etc/passwd' is none below"),
         (("images", 1, "file_name"), "..\\b.png", r"image 1: the file name .* is none below"),
+        (("images", 1, "file_name"), f"b.png?{'f' * 300}", r"image 1: the file name 'b\.png\?ff.* is longer than"),
         (("images", 1, "file_name"), "x\0.png", r"image 1: the file name 'x\\x00.png' is none below"),
         (
             ("images", 1, "file_name"),

@@ -145,3 +145,11 @@ def test_mosaic__of_pictures_of_one_pixel_is_drawn() -> None:
     image, objects = mosaic([tiny] * 4, (32, 33), np.random.default_rng(0))
     assert (image == 9).all()
     assert len(objects.boxes) == 4
+
+
+def test_mosaic__of_a_thin_size_has_a_pixel_for_each_picture() -> None:
+    pictures = [(np.full((2, 1200, 3), 10 * (n + 1), np.uint8), _objects((0, 0, 1200, 2))) for n in range(4)]
+    image, objects = mosaic(pictures, (1, 800), np.random.default_rng(0))
+    assert image.shape == (2, 800, 3)
+    assert [set(np.unique(row)) for row in image] == [{10, 20}, {30, 40}]
+    assert ((objects.boxes >= 0) & (objects.boxes <= [800, 2, 800, 2])).all()

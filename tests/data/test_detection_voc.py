@@ -193,6 +193,7 @@ def test_file_name__that_climbs_out_is_refused(tmp_path: Path) -> None:
     [
         ("../../etc/passwd", r"train\.txt: entry 3: the file name '\.\./\.\./etc/passwd' is none below"),
         ("/etc/passwd", r"train\.txt: entry 3: the file name '/etc/passwd' is none below"),
+        ("f" * 253, r"train\.txt: entry 3: the file name 'ffff.* is longer than that of any file; give the one below"),
         ("d", r"train\.txt: 1 of 4 pictures have no XML file in .*Annotations: d; add the files"),
     ],
 )
@@ -201,6 +202,15 @@ def test_list__entry_that_is_wrong_is_an_error(line: str, message: str, tmp_path
     path.write_text("a\nb\nc\n" + line, encoding="utf-8")
     with pytest.raises(DataError, match=message):
         VocFolder(tmp_path, {})
+
+
+def test_list__names_pictures_with_their_ending_or_without(tmp_path: Path) -> None:
+    write_voc_set(tmp_path)
+    for folder, ending in (("Annotations", "xml"), ("JPEGImages", "png")):
+        (tmp_path / folder / f"b.{ending}").rename(tmp_path / folder / f"b.jpg.{ending}")
+    for line in ("b.jpg", "b.jpg.png"):
+        (tmp_path / "ImageSets" / "Main" / "train.txt").write_text(f"a.png\n{line}\nc", encoding="utf-8")
+        assert _read(tmp_path).names == ("a.png", "b.jpg.png", "c.png")
 
 
 def test_pictures__without_a_list_are_counted(tmp_path: Path) -> None:

@@ -131,11 +131,13 @@ def test_layout__of_labels_beside_the_pictures_is_found(tmp_path: Path) -> None:
     assert _read(tmp_path).labels.tolist() == [0, 1, 1]
 
 
-def test_path__to_a_drive_of_windows_is_not_followed(tmp_path: Path) -> None:
+def test_path__to_a_drive_of_windows_or_to_none_is_not_followed(tmp_path: Path) -> None:
     write_yolo_set(tmp_path)
     (tmp_path / "C:").mkdir()
-    (tmp_path / "data.yaml").write_text("path: 'C:'\ntrain: images/train\nnames: [cat, dog]\n", encoding="utf-8")
-    assert len(_read(tmp_path)) == 3
+    for path in ("C:", "f" * 256):
+        said = f"path: '{path}'\ntrain: images/train\nnames: [cat, dog]\n"
+        (tmp_path / "data.yaml").write_text(said, encoding="utf-8")
+        assert len(_read(tmp_path)) == 3
 
 
 def test_list__of_pictures_is_read_once_each(tmp_path: Path) -> None:
@@ -183,6 +185,7 @@ def test_list__of_pictures_is_read_once_each(tmp_path: Path) -> None:
         ("train: ../../secret\nnames: [cat]", "train: the file name '../secret' is none below"),
         ("train: /etc\nnames: [cat]", "train: the file name '/etc' is none below"),
         ("train: C:/etc\nnames: [cat]", "train: the file name 'C:/etc' is none below"),
+        (f"train: a?{'f' * 300}\nnames: [cat]", r"train: the file name 'a\?ffff.* is longer than that of any file"),
     ],
 )
 def test_data_yaml__that_is_wrong_is_one_line(text: str, message: str, tmp_path: Path) -> None:

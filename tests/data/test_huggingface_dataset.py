@@ -126,6 +126,33 @@ def test_label__that_is_missing_for_training_is_named(root: Path, tmp_path: Path
         data.setup("fit")
 
 
+@pytest.mark.parametrize("column", ["image", "objects"])
+def test_column__of_other_things_than_labels_is_named(root: Path, tmp_path: Path, column: str) -> None:
+    path = _saved(tmp_path / "boxes", objects=[[{"box": [1.0, 2.0]}]] * 4)
+    with pytest.raises(
+        DataError, match=rf"boxes: column '{column}' holds neither classes nor lists of them; set label_column$"
+    ):
+        _data(path, label_column=column)
+
+
+@pytest.mark.parametrize("nothing", [None, {"bytes": None, "path": None}])
+def test_picture__that_is_missing_is_named_or_skipped(root: Path, tmp_path: Path, nothing: Any) -> None:
+    import datasets
+
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = datasets.load_from_disk(str(_saved(tmp_path / "all", label=["a", "b"] * 6)))
+    rows = table.cast_column("image", datasets.Image(decode=False)).to_list()
+    rows[4]["image"] = nothing
+    (tmp_path / "some").mkdir()
+    schema = table.features.arrow_schema  # whose notes say that the column holds pictures
+    parquet.write_table(arrow.Table.from_pylist(rows, schema), tmp_path / "some" / "train.parquet")
+    with pytest.raises(DataError, match=r"some/train/00004: there is no picture in this row; remove it$"):
+        list(chain(_data(tmp_path / "some").train_dataloader(), _data(tmp_path / "some").val_dataloader()))
+    data = _data(tmp_path / "some", on_bad_image="skip", skip_budget=0.1)
+    data.setup("fit")
+    assert sum(len(data.dataset(split)) for split in ("train", "val")) == 11
+
+
 def test_library__that_is_not_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r'needs the library datasets, .*: pip install "resvision\[huggingface\]"$'):

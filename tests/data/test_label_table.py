@@ -1,4 +1,5 @@
 import re
+from math import isfinite
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,18 @@ def test_class_names__that_are_numbers_are_in_their_order(tmp_path: Path) -> Non
     assert _read(tmp_path, "path,label\n1.jpg,10\n2.jpg,9\n3.jpg,9\n").class_names() == ["9", "10"]
 
 
+def test_class_names__that_are_one_number_are_in_the_order_of_the_alphabet(tmp_path: Path) -> None:
+    long = "7" * 5000  # more digits than Python makes a whole number of
+    names = ["0", "00", "000", "0000", "00000", "3", "\u0663", "10", "9007199254740993", long]
+    lines = [f"{number}.jpg,{name}\n" for number, name in enumerate(reversed(names))]
+    assert _read(tmp_path, "path,label\n" + "".join(lines)).class_names() == names
+
+
+def test_weight__that_is_the_largest_adds_up_to_a_number(tmp_path: Path) -> None:
+    table = _read(tmp_path, "path,label,weight\n1.jpg,cat,1e100\n")
+    assert isfinite(table.rows[0].weight * 2.0**63)  # no list is longer
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -65,10 +78,13 @@ def test_class_names__that_are_numbers_are_in_their_order(tmp_path: Path) -> Non
         ("path,label\n../1.jpg,cat\n", ", line 2: the file name '../1.jpg' is none below"),
         ("path,label\na/../../1.jpg,cat\n", "is none below"),
         ("path,label\n/etc/1.jpg,cat\n", "give it relative to that folder"),
+        (f"path,label\n1.jpg?{'f' * 300},cat\n", ", line 2: the file name '1.jpg?ffff"),
         ("path,label\n1.jpg,cat\n2.jpg,cat\n./1.jpg,dog\n", ", line 4: 1.jpg is on line 2 too; keep one of them"),
         ("path,label,split\n1.jpg,cat,dev\n", ", line 2: the split is 'dev'; it is one of train, val, test"),
         ("path,label,split\n1.jpg,cat,my train\n", "the split is 'my train'"),
-        ("path,label,weight\n1.jpg,cat,-1\n", ", line 2: the weight is '-1'; it is a number from 0 on"),
+        ("path,label,weight\n1.jpg,cat,-1\n", ", line 2: the weight is '-1'; it is a number from 0 to 1e+100"),
+        ("path,label,weight\n1.jpg,cat,1e308\n", ", line 2: the weight is '1e308'; it is a number from 0 to 1e+100"),
+        ("path,label,weight\n1.jpg,cat,inf\n", "the weight is 'inf'"),
         ("path,label,weight\n1.jpg,cat,nan\n", "the weight is 'nan'"),
         ("path,label,weight\n1.jpg,cat,\n", "the weight is ''"),
         (

@@ -109,6 +109,8 @@ def test_class_names__lie_below_the_root(root: Path, name: str) -> None:
     (root.parent / "names.txt").write_text("sky\nroad\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"class_names: the file name .* is none below"):
         _data(root, class_names=name)
+    with pytest.raises(DataError, match=r"class_names: the file name 'ffff.* is longer than that of any file"):
+        _data(root, class_names="f" * 256)
 
 
 def test_values_and_colours__reach_the_batches(root: Path) -> None:

@@ -40,9 +40,11 @@ def test_links__are_followed_wherever_they_lead(tmp_path: Path) -> None:
     assert _keys(tmp_path / "root", "a", "b") == {"1": ("a/1.jpg", "b/1.png")}
 
 
-@pytest.mark.parametrize("place", ["../a", "a/../../b", "/a", "..", "C:/a", "C:a", "\\a", "..\\a"])
+@pytest.mark.parametrize(
+    "place", ["../a", "a/../../b", "/a", "..", "C:/a", "C:a", "\\a", "..\\a", "f" * 256, f"{'f' * 256}/*.jpg"]
+)
 def test_places__outside_the_root_are_refused(tmp_path: Path, place: str) -> None:
-    with pytest.raises(ValueError, match=r"train\.images is '.*'; name a folder below the root"):
+    with pytest.raises(ValueError, match=r"train\.images is '.*; name a folder below the root"):
         find_pairs(tmp_path, "train", Folders(place, "b"))
 
 

@@ -1,6 +1,7 @@
 """Shards that the tests write themselves, as a folder and as a store from which they are fetched."""
 
 import json
+import shutil
 import sys
 from itertools import chain
 from pathlib import Path
@@ -134,8 +135,10 @@ def test_broken_picture__is_named_or_skipped(tmp_path: Path, shards: Path) -> No
         ({"chunks": []}, "No chunks f"),
         ({"chunks": [{"filename": "../../owned", "chunk_size": 3, "chunk_bytes": 9}]}, "is none of a file beside it"),
         ({"chunks": [{"filename": "/etc/passwd", "chunk_size": 3, "chunk_bytes": 9}]}, "is none of a file beside it"),
-        ({"chunks": [{"filename": "a.bin", "chunk_size": -3, "chunk_bytes": 9}]}, "holds -3 pictures"),
-        ({"chunks": [{"filename": "a.bin", "chunk_size": 3, "chunk_bytes": 9}]}, "cannot be read through litdata"),
+        ({"chunks": [{"filename": "index.json", "chunk_size": -3, "chunk_bytes": 9}]}, "holds -3 pictures"),
+        ({"chunks": [{"filename": "a.bin", "chunk_size": 3, "chunk_bytes": 99}]}, "/a.bin: cannot be read: No such f"),
+        ({"chunks": [{"filename": "index.json", "chunk_size": 3, "chunk_bytes": 9}]}, "cannot be read through litdata"),
+        ({"chunks": [{"filename": "index.json", "chunk_size": 10**18, "chunk_bytes": 10**19}]}, "holds 10000000000000"),
     ],
 )
 def test_index__that_is_hostile_is_refused(change: dict[str, Any], said: str, shards: Path, tmp_path: Path) -> None:
@@ -146,6 +149,15 @@ def test_index__that_is_hostile_is_refused(change: dict[str, Any], said: str, sh
         _epoch(_data(str(tmp_path / "set"), tmp_path / "cache"), 0)
     assert said in str(caught.value)
     assert not (tmp_path / "owned").exists()
+
+
+def test_index__of_a_store_is_refused_where_pictures_do_not_fit_into_their_shard(shards: Path, tmp_path: Path) -> None:
+    index = json.loads((shards / "train" / "index.json").read_text())
+    index["chunks"][0]["chunk_size"] = 10**18
+    (tmp_path / "set" / "train").mkdir(parents=True)
+    (tmp_path / "set" / "train" / "index.json").write_text(json.dumps(index))
+    with pytest.raises(DataError, match=r"holds 1000000000000000000 pictures in \d+ bytes; pack the set anew$"):
+        _data(f"file://{tmp_path}/set", tmp_path / "cache").dataset("train")
 
 
 @pytest.mark.parametrize("text", [b"", b"[", b"[]", b"\xff\xfe", b"[" * 100_000])
@@ -179,6 +191,24 @@ def test_pack__writes_what_a_config_reads(
     words = ["--model", "ClassificationTask", "--model.backbone", "resnet10t", "--config", "out/data.yaml"]
     sizes = ["--data.image_size", "32", "--data.batch_size", "8"]
     assert main(["fit", *words, *sizes, "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]) == 0
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_pack__leaves_nothing_when_a_picture_is_bad(split: str, shards: Path, tmp_path: Path) -> None:
+    from resvision.data.shard_packing import pack
+
+    for part in ("train", "val"):
+        shutil.copytree(shards.parent / "pictures", tmp_path / "pictures" / part)
+    bad = tmp_path / "pictures" / split / "cat" / "bad.png"
+    bad.write_bytes(b"none")
+    (tmp_path / "shards").mkdir()
+    data = ImageFolder(str(tmp_path / "pictures"))
+    with pytest.raises(DataError, match=r"bad\.png: not a picture that can be read"):
+        pack(data, ("train", "val"), tmp_path / "shards", shard_bytes=1500)
+    assert not list((tmp_path / "shards").iterdir())
+    bad.unlink()
+    data = ImageFolder(str(tmp_path / "pictures"))
+    assert pack(data, ("train", "val"), tmp_path / "shards", shard_bytes=1500) == {"train": 30, "val": 30}
 
 
 def test_library__that_is_not_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

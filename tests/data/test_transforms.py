@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torchvision.transforms import v2
 
 from resvision.batch import IGNORE_INDEX
+from resvision.data import transforms
 from resvision.data.detection_geometry import Objects
 from resvision.data.resident import CropAndFlip
 from resvision.data.transforms import (
@@ -328,3 +329,37 @@ def test_augmentation__may_be_a_pipeline_or_a_tuple(given: Any) -> None:
     found, labels = SegmentationTransform(given, None)(image, mask, seed=5)
     assert (found == image[::-1]).all()
     assert (labels == mask[::-1]).all()
+
+
+@pytest.mark.parametrize("strength", ["light", "strong"])
+@pytest.mark.parametrize("size", [(1, 90), (90, 1), (1, 1)])
+def test_transform__takes_a_picture_of_one_row_or_column(strength: Strength, size: tuple[int, int]) -> None:
+    image, mask = np.full((*size, 3), 200, np.uint8), np.ones(size, np.uint8)
+    box = Objects(np.array([[0.0, 0.0, *size[::-1]]]), np.zeros(1, np.int64), np.zeros(1, bool), np.ones(1))
+    for seed in range(20):
+        result, result_mask = SegmentationTransform(strength, (32, 48))(image, mask, seed=seed)
+        assert (result.shape, result_mask.shape) == ((32, 48, 3), (32, 48))
+        assert set(np.unique(result_mask)) <= {1, IGNORE_INDEX}
+        result, result_mask, _ = MultiTaskTransform(strength, (32, 48))(image, mask, box, seed=seed)
+        assert (result.shape, result_mask.shape) == ((32, 48, 3), (32, 48))
+        assert set(np.unique(result_mask)) <= {1, IGNORE_INDEX}
+
+
+@pytest.mark.parametrize("strength", ["light", "strong"])
+@pytest.mark.parametrize("size", [(2, 50), (37, 2), (61, 83)])
+def test_scaling__of_other_pictures_is_that_of_albumentations_to_the_bit(
+    strength: Strength, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    image, mask = rng.integers(0, 256, (*size, 3), np.uint8), rng.integers(0, 5, size, np.uint8)
+    corners = np.sort(rng.random((30, 2, 2)) * size[::-1], axis=1).reshape(-1, 4)
+    objects = Objects(corners, np.arange(30), np.zeros(30, bool), np.ones(30))
+    ours = SegmentationTransform(strength, (32, 48)), MultiTaskTransform(strength, (32, 48))
+    monkeypatch.setattr(transforms, "_scale", lambda limits: [albumentations.RandomScale(limits, p=1)])
+    alone = SegmentationTransform(strength, (32, 48)), MultiTaskTransform(strength, (32, 48))
+    for seed in range(20):
+        for one, other in zip(ours[0](image, mask, seed=seed), alone[0](image, mask, seed=seed), strict=True):
+            np.testing.assert_array_equal(one, other)
+        (*found, boxes), (*expected, other_boxes) = (each[1](image, mask, objects, seed=seed) for each in (ours, alone))
+        for one, other in zip([*found, boxes.boxes], [*expected, other_boxes.boxes], strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -148,6 +148,32 @@ def test_damaged_contents__of_every_method_are_named(tmp_path: Path, method: int
         entry.open("rb")
 
 
+@pytest.mark.parametrize(
+    ("start", "place", "value"),
+    [
+        (b"PK\x03\x04", 31, 0xFF),  # the name beside the contents, no longer UTF-8
+        (b"PK\x01\x02", 8, 0x20),  # said to be a patch of another file
+        (b"PK\x01\x02", 8, 0x40),  # said to be encrypted, in a way of its own
+    ],
+)
+def test_damaged_record__of_an_entry_is_named(tmp_path: Path, start: bytes, place: int, value: int) -> None:
+    path = _archive(tmp_path / "a.zip", {"\u00e4/1.png": b"one picture"}).path
+    data = bytearray(path.read_bytes())
+    data[data.index(start) + place] |= value
+    path.write_bytes(data)
+    (entry,) = ZipArchive(path).files({".png"})
+    with pytest.raises(DataError, match=r"a\.zip/\u00e4/1\.png: damaged within the archive; replace or remove it$"):
+        entry.open("rb")
+
+
+def test_archive__that_goes_away_is_named(tmp_path: Path) -> None:
+    path = _archive(tmp_path / "a.zip", {"1.png": b"one"}).path
+    (entry,) = pickle.loads(pickle.dumps(ZipArchive(path).files({".png"})))
+    path.unlink()
+    with pytest.raises(DataError, match=r"a\.zip: there is no such file$"):
+        entry.open("rb")
+
+
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no archive", b"text"])
 def test_file__that_is_no_archive_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(data)
