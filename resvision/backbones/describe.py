@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from resvision.backbones.entry import BackboneEntry
+from resvision.layers.choices import check_whole
 
 __all__ = ["BackboneDescription", "FeatureDescription", "describe"]
 
@@ -54,10 +55,11 @@ def describe(entry: BackboneEntry, *, size: int = 224) -> BackboneDescription:
         size: Side of the picture, in pixels.
 
     Raises:
-        ValueError: The picture is smaller than the network's stride.
+        ValueError: The size is no whole number, or less than the network's stride.
     """
     with torch.device("meta"):
         backbone = entry.build().eval()
+        check_whole("size", size, max(spec.stride for spec in backbone.feature_specs.values()))
         images = torch.empty(1, backbone.in_channels, size, size)
     macs: list[int] = []
     for module in backbone.modules():

@@ -1,7 +1,9 @@
 """Take a trained backbone out, as a file that another library loads, with a proof that it computes the same there."""
 
+import contextlib
 import copy
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,14 +11,14 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from resvision.backbones.base import Backbone
 from resvision.backbones.entry import BackboneEntry
 from resvision.backbones.weights import load_strictly
 
-__all__ = ["Passport", "Target", "export_backbone"]
+__all__ = ["Passport", "Target", "export_backbone", "write_whole"]
 
 Target = Literal["torchvision", "timm", "safetensors"]
 
@@ -88,6 +90,7 @@ def export_backbone(
 
     Raises:
         ValueError: The other library has no such model, or its model computes something else. Nothing is written.
+        OSError: The file cannot be written. No part of it stays behind.
     """
     backbone.eval()
     with torch.no_grad():
@@ -104,24 +107,44 @@ def export_backbone(
             f"{to}'s {entry.name} computes something else than this one, by {difference:.2g}; "
             "export it to safetensors, and load that with resvision"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     statistics = backbone.input_statistics
     if path.suffix == ".safetensors":
         said = {"input_mean": json.dumps(statistics.mean), "input_std": json.dumps(statistics.std)}
-        save_file(state, path, metadata={"format": "pt", **said})
+        content = save(state, metadata={"format": "pt", **said})
     else:
-        torch.save(state, path)
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        content = buffer.getvalue()
+    write_whole(path, content)
     return Passport(
         backbone=entry.name,
         loads_with=_loads_with(backbone, entry, to, path.name, head, options or {}),
         compared="pooled features" if head is None else "logits",
         largest_difference=difference,
         pictures=pictures,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=hashlib.sha256(content).hexdigest(),
         input_mean=statistics.mean,
         input_std=statistics.std,
         class_names=tuple(class_names),
     )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, and the folders above it, as a whole or not at all.
+
+    Raises:
+        OSError: It cannot be written; the message names the path, the reason and the mend.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}; name another path") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _classify(backbone: Backbone, head: nn.Linear | None, images: Tensor) -> Tensor:

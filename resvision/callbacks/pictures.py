@@ -138,7 +138,7 @@ def _boxes(pixels: NDArray[Any], truth: dict[str, Tensor], found: Detection, cla
     texts = [f"{score:.2f}" for score in found["scores"][sure].tolist()]
     shown = [(truth["boxes"], truth["labels"], None), (found["boxes"][sure], found["labels"][sure], texts)]
     drawn = [
-        draw_boxes(pixels, boxes.cpu().numpy(), labels.cpu().numpy(), len(class_names), words, height=_HEIGHT)
+        draw_boxes(pixels, boxes.float().cpu().numpy(), labels.cpu().numpy(), len(class_names), words, height=_HEIGHT)
         for boxes, labels, words in shown
     ]
     return panel([("truth", drawn[0]), (f"found, score at least {LEAST_SCORE}", drawn[1])], class_names)

@@ -149,7 +149,7 @@ def _export(arguments: argparse.Namespace) -> int:
     import torch
 
     from resvision.backbones.base import Backbone
-    from resvision.backbones.export import export_backbone
+    from resvision.backbones.export import export_backbone, write_whole
     from resvision.heads import ClassificationHead
     from resvision.inference import load
 
@@ -181,7 +181,7 @@ def _export(arguments: argparse.Namespace) -> int:
             class_names=predictor.class_names,
         )
     beside = path.with_suffix(".passport.json")
-    beside.write_text(json.dumps(passport.as_dict(), indent=2) + "\n", encoding="utf-8")
+    write_whole(beside, (json.dumps(passport.as_dict(), indent=2) + "\n").encode())
     print(f"wrote {path} and {beside}")
     print(f"largest difference of the {passport.compared} on {pictures}: {passport.largest_difference:.2g}")
     print(f"load it with: {passport.loads_with}")

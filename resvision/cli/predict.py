@@ -45,14 +45,23 @@ def main(verb: str, words: Sequence[str]) -> int:
     """Predict every picture; write one JSON line each, and what there is to see of masks and boxes."""
     request = Request.parse(words)
     options = _parser(verb).parse_args(words)
+    least_score = LEAST_SCORE if options.score is None else options.score
+    if not 0 <= least_score <= 1:
+        raise ValueError(f"--score must be a number from 0 to 1, such as 0.4 for 40 %, got {least_score}")
+    if options.annotations is not None and not options.annotations.exists():
+        raise FileNotFoundError(f"there is no file {options.annotations}; --annotations takes a JSON file of COCO's")
     if request.ckpt_path is None:
         raise ValueError("predict needs a trained model: give --ckpt_path best, last, a run folder or a file")
     pictures = _pictures(options.data)
     predictor = load(find_checkpoint(request.ckpt_path, run=request.run), options.device)
     names = predictor.object_names
+    for option in ("score", "annotations"):
+        if names is None and getattr(options, option) is not None:
+            kind = type(predictor.task).__name__
+            raise ValueError(f"--{option} is for models that find boxes, and this {kind} finds none; leave it out")
     coco = None if names is None else CocoResults([*pictures], names, options.annotations)
     output = new_folder(Path("predictions"), options.output, "--output")
-    failures = _predict(predictor, pictures, output, options.score, coco)
+    failures = _predict(predictor, pictures, output, least_score, coco)
     if coco is not None:
         coco.write(output / "coco_results.json")
     print(f"{len(pictures) - failures} of {len(pictures)} pictures predicted, written to {output}")
@@ -75,7 +84,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         help="a folder, searched with its subfolders but for those that predict wrote; a glob or a file",
     )
     parser.add_argument("--output", type=Path, help="folder to write, empty or not there yet; default: predictions/<n>")
-    parser.add_argument("--score", type=float, default=LEAST_SCORE, help="least score of a box; default: %(default)s")
+    parser.add_argument("--score", type=float, help=f"least score of a box, from 0 to 1; default: {LEAST_SCORE}")
     parser.add_argument("--annotations", type=Path, help="COCO's JSON of these pictures, for ids in coco_results.json")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
     parser.add_argument("-c", "--config", action="append", help="the config whose newest run best and last speak of")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from resvision.cli.lightning_cli import VisionCLI, prepare
 from resvision.cli.origin import newest_good
 from resvision.cli.request import Request
+from resvision.cli.run_folder import RUNS
 from resvision.data.seeding import fold
 
 __all__ = ["ReplayCLI", "main"]
@@ -29,6 +30,8 @@ def main(verb: str, words: Sequence[str]) -> int:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     run: Path = parser.parse_args(words).run
+    if not (run / "config.yaml").is_file():
+        raise FileNotFoundError(f"there is no run in {run}; give a run folder, such as {RUNS / 'seg_resunet' / '1'}")
     kept = run / "nonfinite"
     if not (kept / "report.json").is_file():
         raise FileNotFoundError(f"{run} keeps no batch to replay: no loss of it was found that is not finite")

@@ -22,8 +22,9 @@ from resvision.tasks.clipping import clip_gradients
 from resvision.tasks.finetuning import FineTune, FineTuner, FineTuning, no_weights
 from resvision.tasks.parameters import apply_factors, parameter_groups
 from resvision.tasks.plain import make_openable
+from resvision.tasks.run_length import check_trainer, steps_of
 from resvision.tasks.running_means import RunningMeans
-from resvision.tasks.schedules import WarmupCosine, apply_factors_to_cycle, peaks_of, steps_of, when_to_step
+from resvision.tasks.schedules import WarmupCosine, apply_factors_to_cycle, peaks_of, when_to_step
 
 __all__ = ["VisionTask"]
 
@@ -268,9 +269,11 @@ class VisionTask(LightningModule, ABC):
 
         Raises:
             ValueError: `WarmupCosine` is asked for, but the run has no end; or fine-tuning, but without weights, or of
-                a backbone with a parameter that is in no stage.
+                a backbone with a parameter that is in no stage; or the trainer would train nothing.
         """
         self.require_weights()
+        if self._trainer is not None:
+            check_trainer(self._trainer)
         said = self._finetuning
         groups = parameter_groups(self.parameters()) if said is None else FineTuner(self.model, said, self).groups()
         optimizer = self._builders.optimizer(groups)

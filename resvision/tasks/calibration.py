@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from resvision.losses.precision import at_least_fp32
 from resvision.tasks.precise import PreciseMetric
 
 __all__ = ["CalibrationError", "TemperatureSearch"]
@@ -45,10 +46,11 @@ class CalibrationError(PreciseMetric):
             logits: (N, K), floating.
             target: (N,), classes 0 to K - 1.
         """
-        confidence, prediction = logits.float().softmax(dim=1).max(dim=1)
+        confidence, prediction = at_least_fp32(logits).softmax(dim=1).max(dim=1)
         place = (confidence * _BINS).ceil().long().clamp(1, _BINS) - 1
-        entries = torch.stack([torch.ones_like(confidence), confidence, (prediction == target).float()], dim=1)
-        self.bins.index_add_(0, place, entries)
+        right = (prediction == target).to(confidence.dtype)
+        entries = torch.stack([torch.ones_like(confidence), confidence, right], dim=1)
+        self.bins.index_add_(0, place, entries.to(self.bins.dtype))
 
     def compute(self) -> Tensor:
         """Return the error of everything that was counted since the last reset; `nan` of nothing."""
@@ -86,7 +88,7 @@ class TemperatureSearch(PreciseMetric):
         """
         # All temperatures at once, of as many pictures as leaves their logits a few megabytes.
         count = max(_MOST_LOGITS // (len(self.temperatures) * logits.shape[1]), 1)
-        for some, truth in zip(torch.split(logits.float(), count), torch.split(target, count), strict=True):
+        for some, truth in zip(torch.split(at_least_fp32(logits), count), torch.split(target, count), strict=True):
             scaled = some / self.temperatures[:, None, None]
             losses = F.cross_entropy(scaled.flatten(0, 1), truth.repeat(len(scaled)), reduction="none")
             self.losses += losses.view(len(scaled), -1).sum(dim=1)

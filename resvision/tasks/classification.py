@@ -9,6 +9,7 @@ from torch import Tensor
 
 from resvision.batch import ClassificationBatch
 from resvision.losses import ClassificationLoss, classification_loss
+from resvision.losses.precision import at_least_fp32
 from resvision.tasks.calibration import TemperatureSearch
 from resvision.tasks.classification_evaluation import ClassificationEvaluation
 from resvision.tasks.finetuning import FineTune
@@ -100,11 +101,13 @@ class ClassificationTask(LabelTask):
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the loss; labels are (N,), or (N, num_classes) of mixed pictures."""
+        weights = self.class_weights
         return classification_loss(
             logits,
             label,
             loss=self.loss_name,
-            class_weights=self.class_weights,
+            # The loss takes the logits so, and torch's cross-entropy wants both of one type.
+            class_weights=None if weights is None else at_least_fp32(weights),
             label_smoothing=self.label_smoothing,
         )
 

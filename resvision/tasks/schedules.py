@@ -4,13 +4,14 @@ import math
 from typing import Any, Final, final
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-__all__ = ["DropAtSteps", "WarmupCosine", "apply_factors_to_cycle", "peaks_of", "steps_of", "when_to_step"]
+from resvision.layers import check_whole
+
+__all__ = ["DropAtSteps", "WarmupCosine", "apply_factors_to_cycle", "peaks_of", "when_to_step"]
 
 
 @final
@@ -30,10 +31,12 @@ class WarmupCosine(LRScheduler):
         warmup: Part of the run that is spent rising, 0 to below 1.
 
     Raises:
-        ValueError: `warmup` is out of range; or, on `step`, the length of the run was never given.
+        ValueError: `total_steps` or `warmup` is out of range; or, on `step`, the length of the run was never given.
     """
 
     def __init__(self, optimizer: Optimizer, *, total_steps: int | None = None, warmup: float = 0.05) -> None:
+        if total_steps is not None:
+            check_whole("total_steps", total_steps, 1)
         if not 0 <= warmup < 1:
             raise ValueError(f"warmup must be a part of the run, from 0 to below 1, got {warmup}")
         self.total_steps = total_steps
@@ -184,31 +187,3 @@ def when_to_step(
     # Where validations follow batches or minutes, for which there is no interval, an epoch may end before the first.
     strict = every is not None and hasattr(trainer, "val_check_interval")
     return {"scheduler": scheduler, "monitor": watched, "frequency": every or 1, "strict": strict}
-
-
-def steps_of(trainer: Trainer) -> int:
-    """Return the optimiser steps of the whole run, also where a callback accumulates gradients epoch by epoch.
-
-    Raises:
-        ValueError: It takes none, or has no end.
-    """
-    steps = trainer.estimated_stepping_batches
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by Lightning's callback connector
-        if isinstance(callback, GradientAccumulationScheduler):
-            steps = _steps_by_epoch(trainer, callback)
-    if 0 in (steps, trainer.limit_train_batches):
-        raise ValueError("this run takes no training step: trainer.limit_train_batches or trainer.max_steps is 0")
-    if not 0 < steps < float("inf"):
-        raise ValueError(
-            "WarmupCosine needs a run with an end: set trainer.max_epochs, or trainer.max_steps where "
-            "the data has no length"
-        )
-    return int(steps)
-
-
-def _steps_by_epoch(trainer: Trainer, accumulation: GradientAccumulationScheduler) -> float:
-    batches, epochs = trainer.num_training_batches, trainer.max_epochs
-    if epochs is None or epochs < 0 or math.isinf(batches):
-        return trainer.estimated_stepping_batches
-    steps = sum(math.ceil(batches / accumulation.get_accumulate_grad_batches(epoch)) for epoch in range(epochs))
-    return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,12 @@ def test_show__prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "weights: none published" in out
 
 
+@pytest.mark.parametrize("size", ["-5", "0", "31"])
+def test_show__refuses_a_picture_that_is_too_small(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["backbones", "show", "resnet10t", "--size", size]) == 2
+    assert f"size must be a whole number of at least 32, got {size}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "forbidden"),
     [(["list"], ["torch", "numpy", "lightning"]), (["show", "resnet10t"], ["lightning", "torchmetrics"])],
@@ -128,6 +135,26 @@ def test_export__writes_a_file_that_loads_and_its_passport(to: str, run: Path, t
 def test_export__compares_on_noise_where_there_are_no_pictures(run: Path, tmp_path: Path) -> None:
     main("backbones", ["export", str(run), "--to", "safetensors", "--output", str(tmp_path / "w.safetensors")])
     assert json.loads((tmp_path / "w.passport.json").read_text())["pictures"] == "8 noise pictures"
+
+
+def test_export__makes_the_folder_of_its_file(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new" / "deep" / "w.safetensors"
+    assert command(["backbones", "export", str(run), "--to", "timm", "--output", str(file)]) == 0
+    assert sorted(path.name for path in file.parent.iterdir()) == ["w.passport.json", "w.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("folder.pth", "Is a directory"), ("file.txt/w.pth", "(Not a directory|File exists)")]
+)
+def test_export__names_a_file_that_cannot_be_written(
+    name: str, reason: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder.pth").mkdir()
+    (tmp_path / "file.txt").touch()
+    assert command(["backbones", "export", str(run), "--to", "timm", "--output", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert re.search(rf"{re.escape(name)} cannot be written: {reason}; name another path", said)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file.txt", "folder.pth"]
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from resvision.cli import main
 from resvision.cli.predict import _pictures
+from resvision.tasks import ClassificationTask
+from tests.tasks.trainers import quiet_trainer
 
 
 def _make(root: Path, *names: str) -> None:
@@ -57,3 +60,31 @@ def test_pictures__of_one_name_keep_their_folders(
     assert list(_pictures(str(tmp_path / pattern)).values()) == names
     monkeypatch.chdir(tmp_path)
     assert list(_pictures(pattern).values()) == names
+
+
+@pytest.mark.parametrize("score", ["40", "nan", "inf", "-1"])
+def test_predict__refuses_a_score_that_no_box_can_have(score: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--ckpt_path", "last", "--data", "a.png", "--score", score]) == 2
+    said = capsys.readouterr().err
+    assert f"--score must be a number from 0 to 1, such as 0.4 for 40 %, got {float(score)}" in said
+
+
+def test_predict__names_annotations_that_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--ckpt_path", "last", "--data", "a.png", "--annotations", "nope.json"]) == 2
+    assert "there is no file nope.json; --annotations takes a JSON file of COCO's" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["score", "annotations"])
+def test_predict__takes_no_option_of_boxes_for_a_model_without(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _make(tmp_path, "a.png", "said.json")
+    trainer = quiet_trainer(tmp_path)
+    trainer.strategy.connect(ClassificationTask(["cat", "dog"], backbone="resnet10t"))
+    trainer.save_checkpoint(tmp_path / "best.ckpt", weights_only=True)
+    value = "0.5" if option == "score" else str(tmp_path / "said.json")
+    words = ["--ckpt_path", str(tmp_path / "best.ckpt"), "--data", str(tmp_path / "a.png"), f"--{option}", value]
+    assert main(["predict", *words, "--output", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert f"--{option} is for models that find boxes, and this ClassificationTask finds none; leave it out" in said
+    assert not (tmp_path / "out").exists()

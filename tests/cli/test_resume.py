@@ -216,6 +216,13 @@ def test_replay__freezes_what_was_frozen_in_the_epoch(capsys: pytest.CaptureFixt
     assert trained[1] - trained[0] == len(list(backbone.parameters()))
 
 
+def test_replay__of_a_run_that_is_not_there_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "runs/nope/1"]) == 2
+    assert "there is no run in runs/nope/1; give a run folder" in capsys.readouterr().err
+
+
 def test_replay__of_a_run_that_went_well_has_nothing_to_show(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("runs/mine/1").mkdir(parents=True)
+    Path("runs/mine/1/config.yaml").touch()
     assert main(["replay", "runs/mine/1"]) == 2
     assert "keeps no batch to replay" in capsys.readouterr().err

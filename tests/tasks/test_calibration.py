@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassCalibrationError
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from resvision.tasks import calibration
 from resvision.tasks.calibration import CalibrationError, TemperatureSearch
@@ -76,6 +77,26 @@ def test_temperature__of_what_is_never_wrong_is_the_least() -> None:
     search = TemperatureSearch()
     search.update(torch.eye(3), torch.arange(3))
     assert search.compute().item() == pytest.approx(1 / 8)
+
+
+def test_calibration__counts_64_bit_as_torchmetrics_does() -> None:
+    logits, target = 3 * torch.randn(200, 7, dtype=torch.float64), torch.randint(0, 7, (200,))
+    metric = CalibrationError().double()
+    metric.update(logits, target)
+    expected = multiclass_calibration_error(logits.softmax(1), target, 7)
+    torch.testing.assert_close(metric.compute(), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("dtypes", [(torch.float64, torch.float32), (torch.float32, torch.float64)], ids=str)
+@pytest.mark.parametrize("metric", [CalibrationError, TemperatureSearch])
+def test_counts__take_logits_of_another_precision(
+    metric: type[CalibrationError] | type[TemperatureSearch], dtypes: tuple[torch.dtype, torch.dtype]
+) -> None:
+    logits, label = 3 * torch.randn(60, 4), torch.randint(4, (60,))
+    alike, other = metric(), metric().to(dtypes[0])
+    alike.update(logits, label)
+    other.update(logits.to(dtypes[1]), label)
+    assert other.compute().item() == pytest.approx(alike.compute().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("metric", [CalibrationError, TemperatureSearch])

@@ -301,6 +301,21 @@ def test_classification__learns_by_other_losses(tmp_path: Path, loss: str) -> No
     assert trainer.callback_metrics["val/accuracy"].item() == 1.0
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_classification__trains_and_is_scored_in_another_precision(tmp_path: Path, precision: Any) -> None:
+    task = _task(class_weights=[1.0, 2.0, 4.0])
+    trainer = quiet_trainer(tmp_path, precision=precision)
+    loader = _loader(12, 3, batch_size=12)
+    trainer.fit(task, loader, loader)
+    (scores,) = trainer.test(task, loader, verbose=False)
+    batch = _batch(count=12, classes=3)
+    with torch.no_grad():
+        logits, label = task.eval()(batch["image"]).double(), batch["label"]
+    expected = F.cross_entropy(logits, label, torch.tensor([1.0, 2.0, 4.0]).double())
+    assert scores["test/loss"] == pytest.approx(expected.item(), rel=1e-5)
+    assert scores["test/accuracy"] == pytest.approx((logits.argmax(1) == label).double().mean().item())
+
+
 def test_classification__refuses_a_loss_that_is_not_there_before_training() -> None:
     with pytest.raises(ValueError, match="loss must be one of"):
         ClassificationTask(["a", "b"], backbone="toy", loss="bce")  # type: ignore[arg-type]

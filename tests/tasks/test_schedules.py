@@ -81,6 +81,12 @@ def test_warmup_cosine__refuses_a_warmup_that_is_no_part(warmup: float) -> None:
         WarmupCosine(_optimizer(), total_steps=10, warmup=warmup)
 
 
+@pytest.mark.parametrize("total_steps", [0, -5, 2.5])
+def test_warmup_cosine__refuses_a_run_without_steps(total_steps: Any) -> None:
+    with pytest.raises(ValueError, match=f"total_steps must be a whole number of at least 1, got {total_steps}"):
+        WarmupCosine(_optimizer(), total_steps=total_steps)
+
+
 def test_drop_at_steps__is_torchs_multi_step() -> None:
     ours, torchs = SGD([torch.zeros(1)], lr=0.5), SGD([torch.zeros(1)], lr=0.5)
     expected = _rates(MultiStepLR(torchs, [3, 5]), 7)

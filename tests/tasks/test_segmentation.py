@@ -4,6 +4,7 @@ import copy
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -225,10 +226,12 @@ def test_segmentation__says_what_a_model_needs() -> None:
         task.description()
 
 
-@pytest.mark.parametrize("nothing", [{"limit_train_batches": 0}, {"max_steps": 0}], ids=str)
-def test_segmentation__says_that_a_run_takes_no_step(nothing: dict[str, int], train: Train) -> None:
-    with pytest.raises(ValueError, match=r"takes no training step: trainer\.limit_train_batches or trainer\.max_st"):
-        train(_task(scheduler=WarmupCosine), **nothing)
+@pytest.mark.parametrize(
+    ("name", "nothing"), [("limit_train_batches", 0), ("max_steps", 0), ("max_epochs", 0), ("max_time", timedelta())]
+)
+def test_segmentation__says_that_a_run_takes_no_step(name: str, nothing: Any, train: Train) -> None:
+    with pytest.raises(ValueError, match=rf"takes no training step: trainer\.{name} is 0"):
+        train(_task(scheduler=None), **{name: nothing})
 
 
 def test_segmentation__steps_other_schedules_every_epoch(train: Train) -> None:
