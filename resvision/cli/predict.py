@@ -123,7 +123,9 @@ def _outputs(names: Sequence[Path]) -> list[Path]:
     # Not every file system tells A.png from a.png.
     count = Counter(str(path).casefold() for path in short)
     mixed = [a if count[str(a).casefold()] == 1 else b for a, b in zip(short, whole, strict=True)]
-    return mixed if len({str(path).casefold() for path in mixed}) == len(names) else whole
+    found = {str(path).casefold() for path in mixed}
+    folders = {str(folder).casefold() for path in mixed for folder in path.parents}
+    return mixed if len(found) == len(names) and found.isdisjoint(folders) else whole
 
 
 def _predict(

@@ -38,7 +38,7 @@ def test_pictures__of_one_stem_keep_their_whole_names(tmp_path: Path) -> None:
     assert set(_pictures(str(tmp_path)).values()) == {Path("a.jpg.png"), Path("a.png.png"), Path("b.png")}
 
 
-@pytest.mark.parametrize("names", [("a.jpg", "a.png", "a.jpg.jpg"), ("a.jpg", "A.png")])
+@pytest.mark.parametrize("names", [("a.jpg", "a.png", "a.jpg.jpg"), ("a.jpg", "A.png"), ("a.jpg", "a.png/b.jpg")])
 def test_pictures__never_share_an_output(tmp_path: Path, names: tuple[str, ...]) -> None:
     _make(tmp_path, *names)
     assert list(_pictures(str(tmp_path)).values()) == [Path(f"{name}.png") for name in sorted(names)]
