@@ -121,7 +121,7 @@ class VisionCLI(LightningCLI):
             trainer: Trainer | None = getattr(self, "trainer", None)
             has_begun = trainer is not None and trainer.global_step > 0
             if self.fresh_folder is not None and not has_begun and discard(self.fresh_folder, self._request.run_dir):
-                _say(f"nothing was trained, and {self.fresh_folder} is removed")
+                _say(f"\nnothing was trained, and {self.fresh_folder} is removed")
             raise
 
     def _words(self) -> list[str]:
@@ -293,7 +293,7 @@ class VisionCLI(LightningCLI):
             what = f"look into it: resvision replay {self._run_folder}; or lower the learning rate, and {how}"
             raise NonFiniteLossError(f"{error}\n{what}") from error
         except RuntimeError as error:
-            if lost_process(error) is not None:
+            if lost_process(error) is not None and self.trainer.global_step > 0:
                 _say(f"\n{how}")
             raise
         except SystemExit as stop:
