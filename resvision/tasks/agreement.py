@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["check_batch", "check_checkpoint", "check_classes"]
+from lightning.pytorch import LightningModule
+
+__all__ = ["check_batch", "check_checkpoint", "check_classes", "told_by"]
 
 
 def check_classes(theirs: Sequence[object], ours: Sequence[str], *, between: str = ", ") -> None:
@@ -30,6 +32,20 @@ def check_batch(batch: Mapping[str, Any], task: str, key: str | None) -> None:
             f"{task} learns from batches with {key!r}, and these have {', '.join(map(repr, batch))}; "
             "use other data, or another task"
         )
+
+
+def told_by(task: LightningModule, *names: str) -> dict[str, Any]:
+    """Return hyperparameters of a task by their names.
+
+    Raises:
+        TypeError: It does not keep one.
+    """
+    if missing := [name for name in names if name not in task.hparams]:
+        raise TypeError(
+            f"{type(task).__name__} keeps no {', '.join(missing)}: let its constructor take it, and call "
+            'self.save_hyperparameters(ignore=["optimizer", "scheduler"])'
+        )
+    return {name: task.hparams[name] for name in names}
 
 
 def check_checkpoint(said: Mapping[str, Any], *, task: str, class_names: Sequence[str], backbone: object) -> None:

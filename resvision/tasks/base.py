@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from resvision._version import __version__
 from resvision.layers import InputNormalization, InputStatistics
-from resvision.tasks.agreement import check_batch, check_checkpoint, check_classes
+from resvision.tasks.agreement import check_batch, check_checkpoint, check_classes, told_by
 from resvision.tasks.builders import Builders
 from resvision.tasks.changed_settings import SaidSettings
 from resvision.tasks.clipping import clip_gradients
@@ -127,20 +127,26 @@ class VisionTask(LightningModule, ABC):
         return InputStatistics.of(layer.mean, layer.std)
 
     def description(self) -> dict[str, Any]:
-        """Return plain data that tells a reader of the checkpoint how to use the model."""
+        """Return plain data that tells a reader of the checkpoint how to use the model.
+
+        Raises:
+            TypeError: The model, or the class of the task, does not say.
+        """
         statistics = {"mean": list(self.input_statistics.mean), "std": list(self.input_statistics.std)}
-        said = {name: self.hparams[name] for name in ("backbone", "weights", "in_channels")}
-        return said | {"input_statistics": statistics}
+        return told_by(self, "backbone", "weights", "in_channels") | {"input_statistics": statistics}
 
     def setup(self, stage: str) -> None:
         """Refuse data of other classes, and train what `resvision.load` has put into evaluation mode.
 
         Raises:
             ValueError: The data has other classes, or has them in another order.
+            TypeError: The task has not all that its checkpoints are to say.
         """
         self.check_classes(getattr(self.trainer, "datamodule", None))
-        if stage == "fit" and not self.training:
-            self.train()
+        if stage == "fit":
+            self.description()  # which is otherwise missed after an epoch, by the first checkpoint
+            if not self.training:
+                self.train()
 
     def check_classes(self, data: object) -> None:
         """Compare the classes of a data module, if it says any, with those of this task.

@@ -226,6 +226,14 @@ def test_segmentation__says_what_a_model_needs() -> None:
         task.description()
 
 
+def test_own_task__that_keeps_too_little_is_refused_before_it_trains(train: Train) -> None:
+    task = _task()
+    del task.hparams["weights"], task.hparams["in_channels"]
+    with pytest.raises(TypeError, match=r"SegmentationTask keeps no weights, in_channels: let its constructor take it"):
+        train(task)
+    assert task.trainer.global_step == 0
+
+
 @pytest.mark.parametrize(
     ("name", "nothing"), [("limit_train_batches", 0), ("max_steps", 0), ("max_epochs", 0), ("max_time", timedelta())]
 )
