@@ -24,6 +24,7 @@ _DECIDED: Final = {
 }
 #: Options that `Request` reads from the words, before there is a parser.
 _OPTIONS: Final = ("run_dir", "ckpt_path", "resume", "config")
+_SECTIONS: Final = ("model", "data", "trainer")
 _OF_A_CLASS: Final = ("class_path", "init_args", "dict_kwargs")
 
 
@@ -33,7 +34,7 @@ def check_option(word: str) -> None:
     Raises:
         UsageError: It does.
     """
-    option = word.split("=")[0]
+    option = word.split("=")[0].rstrip("+")
     if option.startswith("--") and (why := _DECIDED.get(_short(option[2:]))) is not None:
         raise UsageError(f"{option} cannot be set: {why}")
 
@@ -43,18 +44,30 @@ def check_config(path: Path, config: Any) -> None:
 
     Args:
         path: Its file.
-        config: What it says; of one that is no mapping the parser complains.
+        config: What it says.
 
     Raises:
-        UsageError: A setting is an option, is decided by something else, or stands beside `class_path`; a section is
-            empty, or `trainer` no mapping.
+        UsageError: A setting is an option, is decided by something else, or stands beside `class_path`; its name is no
+            word; a section is empty, or the config or `trainer` no mapping.
     """
+    if not isinstance(config, Mapping):
+        raise UsageError(
+            f"{path}: the config is empty or no mapping of settings; it needs model: and data: (`resvision configs` "
+            "lists some)"
+        )
     for key, value in _nodes(config):
+        if isinstance(value, Mapping) and (key in ("", *_SECTIONS) or key.endswith("init_args")):
+            for name in value:
+                if not isinstance(name, str):
+                    where = f"{key}: " if key else ""
+                    raise UsageError(
+                        f"{path}: {where}keys are words, and YAML reads one as {name!r}; put it in quotes if it is one"
+                    )
         if key in _OPTIONS and value is not None:
             raise UsageError(f"{path}: {key} is an option and no setting; say --{key} on the command line")
         if (why := _DECIDED.get(_short(key))) is not None and value is not None:
             raise UsageError(f"{path}: {_short(key)} cannot be set: {why}")
-        if value is None and (key in ("model", "data", "trainer") or key.endswith("init_args")):
+        if value is None and (key in _SECTIONS or key.endswith("init_args")):
             raise UsageError(f"{path}: {key} is empty; give it settings, or remove it")
         if key == "trainer" and not isinstance(value, Mapping):
             raise UsageError(f"{path}: trainer is {value!r}; it is a mapping of settings, such as max_epochs: 10")
@@ -113,8 +126,7 @@ def _short(key: str) -> str:
 
 def _nodes(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Yield a value and all that is in it, each with its dotted key."""
-    if key:
-        yield key, value
+    yield key, value
     if isinstance(value, Mapping | Namespace):
         items = value.items() if isinstance(value, Mapping) else vars(value).items()
         for name, item in items:

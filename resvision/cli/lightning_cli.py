@@ -1,6 +1,7 @@
 """The verbs `fit`, `validate` and `test`: Lightning's own command line over the tasks and the data modules."""
 
 import contextlib
+import re
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import torch
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -23,7 +25,7 @@ from resvision.cli import shipped
 from resvision.cli.config_check import check_config, check_nulls
 from resvision.cli.matching import check_labels, note_crowded
 from resvision.cli.messages import UsageError
-from resvision.cli.options import ClassNames, add_options, class_names_for, tie_to_data
+from resvision.cli.options import ClassNames, add_options, class_names_for, give_own_defaults, tie_to_data
 from resvision.cli.origin import Origin, sweep
 from resvision.cli.parse_errors import explain_parse_error
 from resvision.cli.quiet import quieten
@@ -136,7 +138,7 @@ class VisionCLI(LightningCLI):
     def _says(self, name: str) -> bool:
         """Return whether a word or a config holds a name."""
         configs = [str(read_yaml(Path(config))) for config in self._request.configs if Path(config).is_file()]
-        return any(name in said for said in (*self._origin.words, *self._request.rest, *configs))
+        return any(re.search(rf"\b{name}\b", said) for said in (*self._origin.words, *self._request.rest, *configs))
 
     # The parser
 
@@ -199,11 +201,12 @@ class VisionCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the precision if nobody did: bf16 where the hardware computes in it, else 32 bit."""
         check_nulls(self.config[self._verb])
-        if self._checkpoint is not None:
+        settings = self.config[self._verb].model.init_args
+        if isinstance(optimizer := settings.get("optimizer"), Namespace):
+            give_own_defaults(optimizer, self._says)
+        if self._checkpoint is not None and "weights" in settings:
             # Its weights are those to use; the config keeps the name of the first ones, and nothing fetches them.
-            settings = self.config[self._verb].model.init_args
-            if "weights" in settings:
-                self._first_weights, settings["weights"] = settings["weights"], None
+            self._first_weights, settings["weights"] = settings["weights"], None
         trainer = self.config[self._verb].trainer
         on_gpu = torch.cuda.is_available() and trainer.accelerator in ("auto", "gpu", "cuda")
         if trainer.precision is None and on_gpu and torch.cuda.is_bf16_supported():

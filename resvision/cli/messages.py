@@ -37,6 +37,10 @@ def explain(error: Exception) -> Explanation:
             "torchvision); install both together with: pip install --force-reinstall torch torchvision"
         )
         return Explanation(text, 1)
+    if "Expected more than 1 value per channel when training" in text:
+        return Explanation(
+            "batch norm needs several values for a channel: raise data.batch_size, or the size of the pictures", 2
+        )
     # Each of Lightning's callbacks and schedules that watch a score has a kind of error and words of its own.
     if match := re.search(r"on metric `?([^`\s]+)`? which is not available|monitor='(.*?)'\)` could not find", text):
         watched = match[1] or match[2]

@@ -1,17 +1,23 @@
 """The options of `fit`, `validate` and `test` beside Lightning's own, and what ties options together."""
 
+import inspect
 from collections.abc import Callable
-from typing import Literal
+from importlib import import_module
+from typing import Final, Literal
 
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from resvision.batch import LabelKind
 from resvision.data import VisionDataModule
 from resvision.tasks import MultiTask
 
-__all__ = ["ClassNames", "add_options", "class_names_for", "tie_to_data"]
+__all__ = ["ClassNames", "add_options", "class_names_for", "give_own_defaults", "tie_to_data"]
 
 ClassNames = list[str] | dict[LabelKind, list[str]]
+
+#: Settings of an optimiser for which the tasks have a default of their own.
+_OF_TASKS: Final = ("lr", "fused")
 
 
 def add_options(parser: LightningArgumentParser, verb: str) -> None:
@@ -36,6 +42,24 @@ def tie_to_data(parser: LightningArgumentParser, class_names: Callable[[VisionDa
     parser.link_arguments("seed_everything", "data.init_args.seed")
     for name, value_of in {"class_names": class_names, "in_channels": channels_of, "input_size": input_size_of}.items():
         parser.link_arguments("data", f"model.init_args.{name}", compute_fn=value_of, apply_on="instantiate")
+
+
+def give_own_defaults(optimizer: Namespace, says: Callable[[str], bool]) -> None:
+    """Give an optimiser that somebody named the defaults of its class.
+
+    The parser carries over all that it knows of the one before which the new class takes too: SGD would decay weights
+    because AdamW does.
+
+    Args:
+        optimizer: What was parsed, changed in place.
+        says: Whether a word or a config holds a name.
+    """
+    module, _, name = optimizer.class_path.rpartition(".")
+    if not says(name):
+        return
+    for setting, parameter in inspect.signature(getattr(import_module(module), name)).parameters.items():
+        if setting in optimizer.init_args and setting not in _OF_TASKS and not says(setting):
+            optimizer.init_args[setting] = parameter.default
 
 
 def class_names_for(task: str, data: VisionDataModule) -> ClassNames:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from resvision.callbacks import remove_orphans
-from resvision.cli.config_check import check_option
+from resvision.cli.config_check import check_config, check_option
 from resvision.cli.messages import UsageError
 from resvision.cli.request import Request
 from resvision.cli.run_folder import RUNS
@@ -130,6 +130,7 @@ def _config(verb: str, path: Path, content: Mapping[str, Any], request: Request,
     said_by_run = read_yaml(config)
     if not isinstance(said_by_run, dict):
         raise UsageError(f"{config} is no mapping of settings, so nothing says which data to use; add --config FILE")
+    check_config(config, said_by_run)
     return {key: said_by_run[key] for key in ("seed_everything", "trainer", "model", "data") if key in said_by_run}
 
 

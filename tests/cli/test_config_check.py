@@ -1,10 +1,12 @@
 """Settings at the wrong place, without a value, or twice: what the parser would pass by."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from torch.optim import Adagrad
 
 from resvision.cli.dispatch import main
 
@@ -63,6 +65,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             {"class_path": "Shapes", "init_args": {"seed": 7}},
             "mine.yaml: data.seed cannot be set: seed_everything says it",
         ),
+        ("trainer", {"on": 1, True: 2}, "mine.yaml: trainer: keys are words, and YAML reads one as True; put it in"),
         ("trainer", {"default_root_dir": "q"}, "mine.yaml: trainer.default_root_dir cannot be set: a run has a folder"),
     ],
 )
@@ -110,6 +113,36 @@ def test_fit__takes_null_where_it_is_a_value() -> None:
 def test_data_seed__is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert _fit(_config(), "--data.seed", "7") == 2
     assert "--data.seed cannot be set: seed_everything says it" in capsys.readouterr().err
+
+
+def test_class_names__are_no_option_in_any_form(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _fit(_config(), "--model.class_names+=a") == 2
+    assert "--model.class_names cannot be set: the data says it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n"])
+def test_fit__names_the_config_that_is_none(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("other.yaml").write_text(text, encoding="utf-8")
+    assert _fit(_config(), "--config", "other.yaml") == 2
+    assert "other.yaml: the config is empty or no mapping of settings" in capsys.readouterr().err
+
+
+def test_optimizer__that_is_named_has_the_defaults_of_its_class() -> None:
+    words = ["--model.optimizer", "Adagrad", "--model.optimizer.lr_decay", "0.5", "--trainer.max_steps", "3"]
+    assert _fit(_config(), *words) == 0
+    kept = yaml.safe_load(Path("runs/mine/1/config.yaml").read_text(encoding="utf-8"))
+    settings = kept["model"]["init_args"]["optimizer"]["init_args"]
+    own = {name: one.default for name, one in inspect.signature(Adagrad).parameters.items() if name != "params"}
+    # AdamW, which it takes the place of, decays weights by 0.01 and has another eps; its rate is that of the task.
+    assert settings == own | {"lr_decay": 0.5, "lr": 1e-3, "fused": True}
+
+
+def test_optimizer__that_is_not_named_has_those_of_the_task() -> None:
+    assert _fit(_config(), "--model.optimizer.lr", "0.5") == 0
+    kept = yaml.safe_load(Path("runs/mine/1/config.yaml").read_text(encoding="utf-8"))
+    settings = kept["model"]["init_args"]["optimizer"]
+    assert settings["class_path"] == "torch.optim.AdamW"
+    assert (settings["init_args"]["lr"], settings["init_args"]["weight_decay"]) == (0.5, 0.01)
 
 
 def test_fit__names_the_key_that_stands_twice(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,8 @@
 from argparse import ArgumentError
 
 import pytest
+import torch
+from torch.nn import BatchNorm2d
 from torch.utils.data import DataLoader, Dataset
 
 from resvision.cli.messages import UsageError, explain
@@ -48,3 +50,11 @@ def test_explain__key_errors_lose_their_quotes() -> None:
 def test_explain__says_what_a_torchvision_of_another_torch_means() -> None:
     error = RuntimeError("operator torchvision::nms does not exist")
     assert "install both together" in explain(error).text
+
+
+def test_explain__says_what_batch_norm_of_one_value_needs() -> None:
+    with pytest.raises(ValueError, match="more than 1 value per channel") as caught:
+        BatchNorm2d(3)(torch.zeros(1, 3, 1, 1))
+    explanation = explain(caught.value)
+    assert explanation.exit_code == 2
+    assert "raise data.batch_size" in explanation.text
