@@ -44,7 +44,8 @@ class TimmBackbone(Backbone):
         super().__init__(in_channels)
         if not timm.is_model(model):
             near = get_close_matches(model, timm.list_models(), cutoff=0.5)
-            raise ValueError(f"timm has no model {model!r}; did you mean {' or '.join(near) or 'another'}?")
+            hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() names those that it has"
+            raise ValueError(f"timm has no model {model!r}; {hint}")
         options: dict[str, Any] = {"in_chans": in_channels}
         if output_stride is not None:
             options["output_stride"] = output_stride

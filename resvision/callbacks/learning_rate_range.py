@@ -30,13 +30,21 @@ class LearningRateRange(Callback):
         highest: Learning rate of the last step.
 
     Attributes:
+        least_steps: Fewest steps that it takes.
         rates: Learning rate of each step that was taken.
         losses: Smoothed loss of each step that was taken.
+
+    Raises:
+        ValueError: There are too few steps, or the learning rates do not rise from above 0.
     """
 
+    least_steps: Final = 10
+
     def __init__(self, steps: int = 100, lowest: float = 1e-6, highest: float = 10.0) -> None:
-        if steps < 10 or not 0 < lowest < highest:
-            raise ValueError(f"it takes 10 steps or more and 0 < lowest < highest, got {steps}, {lowest} and {highest}")
+        if steps < self.least_steps:
+            raise ValueError(f"steps must be at least {self.least_steps}, got {steps}")
+        if not 0 < lowest < highest:
+            raise ValueError(f"lowest must be above 0 and highest above lowest, got {lowest} and {highest}")
         self.steps = steps
         self.lowest = lowest
         self.highest = highest

@@ -196,11 +196,17 @@ def _trained_on(checkpoint: Path) -> Path | None:
     for folder in (checkpoint, *checkpoint.parents[:2]):  # a run, or a file in its `checkpoints`
         if (folder / "config.yaml").is_file():
             config = read_yaml(folder / "config.yaml")
-            settings = ((config.get("data") or {}).get("init_args") or {}) if isinstance(config, dict) else {}
-            train = settings.get("train") or {}
-            root = Path(settings.get("root") or "", train.get("images") or "" if isinstance(train, dict) else "")
+            parts = (_said(config, "data", "init_args", *keys) for keys in (("root",), ("train", "images")))
+            root = Path(*(part for part in parts if isinstance(part, str)))
             return root if root != Path() and find_pictures(root) else None  # an archive is not looked into
     return None
+
+
+def _said(config: Any, *keys: str) -> Any:
+    """Return what a config says below some keys, None where it says nothing."""
+    for key in keys:
+        config = config.get(key) if isinstance(config, dict) else None
+    return config
 
 
 def _pictures(folder: Path | None, predictor: "Predictor") -> tuple["Tensor", str]:

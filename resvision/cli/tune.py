@@ -25,7 +25,11 @@ _TUNINGS = Path("tunings")
 
 
 def main(verb: str, words: Sequence[str]) -> int:
-    """Find a learning rate, or a batch size; write nothing into the config."""
+    """Find a learning rate, or a batch size; write nothing into the config.
+
+    Raises:
+        UsageError: There are too few steps, or a run is to be gone on with.
+    """
     parser = argparse.ArgumentParser(
         prog=f"resvision {verb}",
         allow_abbrev=False,
@@ -36,6 +40,8 @@ def main(verb: str, words: Sequence[str]) -> int:
     parser.add_argument("--find", choices=("lr", "batch_size"), default="lr", help="what to find; default: lr")
     parser.add_argument("--steps", type=int, default=100, help="training steps to try learning rates in; default: 100")
     options, rest = parser.parse_known_args(words)
+    if options.steps < LearningRateRange.least_steps:
+        raise UsageError(f"--steps must be at least {LearningRateRange.least_steps}, got {options.steps}")
     request = Request.parse(rest)
     if request.ckpt_path is not None or request.resume:
         raise UsageError(

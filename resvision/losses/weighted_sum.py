@@ -60,8 +60,9 @@ class WeightedSum(nn.Module):
             raise ValueError(f"no loss is named; choose from {', '.join(LOSSES)}, each with a weight")
         for name, weight in weights.items():
             if name not in LOSSES:
-                near = get_close_matches(str(name), LOSSES, n=1, cutoff=0)
-                raise ValueError(f"unknown loss {name!r}; did you mean {near[0]!r}? There are {', '.join(LOSSES)}")
+                near = get_close_matches(str(name), LOSSES, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(LOSSES)}"
+                raise ValueError(f"unknown loss {name!r}; {hint}")
             if not (weight > 0 and math.isfinite(weight)):
                 raise ValueError(f"the weight of loss {name!r} must be a finite number above 0, got {weight}")
         if class_weights is not None:

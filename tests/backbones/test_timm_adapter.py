@@ -147,6 +147,7 @@ def test_timm_backbone__options_reach_timm() -> None:
     ("name", "options", "words"),
     [
         ("timm/resnet5", {}, r"timm has no model 'resnet5'; did you mean .*resnet50"),
+        ("timm/x", {}, r"^timm has no model 'x'; timm\.list_models\(\) names those that it has$"),
         ("timm/test_vit", {"output_stride": 8}, r"timm cannot build 'test_vit' with in_chans=3, output_stride=8: "),
         (
             "timm/test_resnet",

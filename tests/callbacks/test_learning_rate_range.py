@@ -71,8 +71,10 @@ def test_suggestion__needs_a_fall() -> None:
 
 
 def test_range__refuses_what_cannot_be() -> None:
-    with pytest.raises(ValueError, match="10 steps or more"):
-        LearningRateRange(steps=5)
+    with pytest.raises(ValueError, match=r"^steps must be at least 10, got 9$"):
+        LearningRateRange(steps=9)
+    with pytest.raises(ValueError, match=r"^lowest must be above 0 and highest above lowest, got 1\.0 and 0\.5$"):
+        LearningRateRange(lowest=1.0, highest=0.5)
 
 
 class Line(LightningModule):

@@ -137,6 +137,30 @@ def test_export__compares_on_noise_where_there_are_no_pictures(run: Path, tmp_pa
     assert json.loads((tmp_path / "w.passport.json").read_text())["pictures"] == "8 noise pictures"
 
 
+@pytest.mark.parametrize(
+    ("data", "compared_on"),
+    [
+        (1, "8 noise pictures"),
+        ("ImageFolder", "8 noise pictures"),
+        ({"init_args": [1]}, "8 noise pictures"),
+        ({"init_args": {"root": 5, "train": {"images": 7}}}, "8 noise pictures"),
+        ({"init_args": {"root": "ROOT", "train": "photos"}}, "4 pictures of ROOT"),
+        ({"init_args": {"root": "ROOT", "train": {"images": "photos"}}}, "4 pictures of ROOT/photos"),
+    ],
+)
+def test_export__compares_on_the_pictures_that_the_config_of_the_run_names(
+    data: Any, compared_on: str, run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints").symlink_to(run / "checkpoints")
+    said = json.dumps({"data": data}).replace("ROOT", str(run))
+    (tmp_path / "run" / "config.yaml").write_text(said, encoding="utf-8")
+    words = ["export", str(tmp_path / "run"), "--to", "safetensors", "--output", str(tmp_path / "w.safetensors")]
+    assert main("backbones", words) == 0
+    passport = json.loads((tmp_path / "w.passport.json").read_text(encoding="utf-8"))
+    assert passport["pictures"] == compared_on.replace("ROOT", str(run))
+
+
 def test_export__makes_the_folder_of_its_file(run: Path, tmp_path: Path) -> None:
     file = tmp_path / "new" / "deep" / "w.safetensors"
     assert command(["backbones", "export", str(run), "--to", "timm", "--output", str(file)]) == 0

@@ -47,6 +47,11 @@ def test_tune__begins_from_no_checkpoint(words: list[str], capsys: pytest.Captur
     assert not shown.out
 
 
+def test_tune__wants_enough_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", "--config", CONFIG, "--steps", "9"]) == 2
+    assert capsys.readouterr().err == "resvision tune: error: --steps must be at least 10, got 9\n"
+
+
 def test_tune__writes_into_its_folder_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     callbacks = ["--trainer.callbacks", "[{class_path: GradientFlow}]"]

@@ -20,8 +20,13 @@ def test_weighted_sum__passes_the_ignored_value_on() -> None:
 
 
 def test_weighted_sum__names_the_nearest_loss() -> None:
-    with pytest.raises(ValueError, match=r"unknown loss 'cross_entrpy'; did you mean 'cross_entropy'"):
+    with pytest.raises(ValueError, match=r"^unknown loss 'cross_entrpy'; did you mean 'cross_entropy'\?$"):
         WeightedSum({"cross_entrpy": 1.0})
+
+
+def test_weighted_sum__names_all_losses_where_none_is_near() -> None:
+    with pytest.raises(ValueError, match=r"^unknown loss 'x'; there are cross_entropy, dice, focal$"):
+        WeightedSum({"x": 1.0})
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])

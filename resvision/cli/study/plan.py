@@ -1,6 +1,7 @@
 """What a study trains: its file, read and checked, and the runs that follow from it."""
 
 import difflib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import yaml
 
 from resvision.cli import shipped
 from resvision.cli.messages import UsageError
+from resvision.data.names import is_too_long, leads_out
 from resvision.data.plain_yaml import read_yaml
 
 __all__ = ["Draw", "PlannedRun", "Study", "Vary", "folder", "names"]
@@ -132,7 +134,10 @@ class Study:
             vary=None if vary is None else _vary(path, vary),
             draw=_of(path, said, "draw", str, "errors"),
             test=_of(path, said, "test", bool, False),
-            paper={str(name): error for name, error in _of(path, said, "paper", dict, {}).items()},
+            paper={
+                str(name): _number(path, f"paper of {str(name)!r}", error)
+                for name, error in _of(path, said, "paper", dict, {}).items()
+            },
         )
         study._check(path)
         return study
@@ -144,7 +149,15 @@ class Study:
             raise UsageError(f"{path}: a study that draws values has something to vary, and no other has")
         if not self.members or not self.seeds:
             raise UsageError(f"{path}: a study needs members and seeds")
+        for seed in self.seeds:
+            if type(seed) is not int or seed < 0:
+                raise UsageError(f"{path}: seeds must be whole numbers, 0 or more, got {seed!r}")
         for name, changes in self.members.items():
+            if not _names_a_folder(name):
+                raise UsageError(
+                    f"{path}: members: {name!r} cannot be the name of a folder; take a short one with letters or "
+                    "digits, without slashes"
+                )
             if not isinstance(changes, dict):
                 raise UsageError(f"{path}: member {name!r} must be a mapping of settings, got {changes!r}")
         unknown = [name for name in self.paper if name not in self.members]
@@ -199,7 +212,27 @@ def _vary(path: Path, said: Any) -> Vary:
         or not isinstance(said["values"], list)
     ):
         raise UsageError(f"{path}: vary must say setting, values (a list) and label, got {said!r}")
-    return Vary(str(said["setting"]), tuple(said["values"]), str(said["label"]))
+    if not said["values"]:
+        raise UsageError(f"{path}: vary.values must have a number or more, got []")
+    values = tuple(_number(path, "vary.values", value) for value in said["values"])
+    return Vary(str(said["setting"]), values, str(said["label"]))
+
+
+def _number(path: Path, key: str, said: Any) -> float:
+    """Return a finite number, which may be said as text: YAML reads `1e-3` as such, for want of a point."""
+    try:
+        value = (int(said) if said.isdecimal() else float(said)) if isinstance(said, str) else said
+        if type(value) in (int, float) and math.isfinite(value):
+            number: float = value
+            return number
+    except (ValueError, OverflowError):  # text that is no number, and a whole number beyond all floats
+        pass
+    raise UsageError(f"{path}: {key} must be a finite number, such as 8.75 or 1e-3, got {said!r}")
+
+
+def _names_a_folder(name: str) -> bool:
+    """Return whether a name is that of one folder, on Windows too, where dots and spaces at its end do not count."""
+    return bool(name.strip(". ")) and not (re.search(r"[/\\]", name) or leads_out(name) or is_too_long(Path(name)))
 
 
 def _word(value: Any) -> str:

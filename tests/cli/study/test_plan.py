@@ -17,6 +17,9 @@ SAID: dict[str, Any] = {
     "members": {"first": None, "the second": {"trainer.max_epochs": 3, "model.weights": None}},
 }
 
+VARY = {"setting": "data.train_pictures", "values": [10], "label": "pictures"}
+A_NUMBER = "must be a finite number, such as 8.75 or 1e-3"
+
 
 def _read(folder: Path, **changes: Any) -> Study:
     path = folder / "mine.yaml"
@@ -68,18 +71,51 @@ def test_runs__take_each_value_of_what_is_varied(tmp_path: Path) -> None:
         ({"members": ...}, "a study needs members"),
         ({"members": {}}, "a study needs members and seeds"),
         ({"members": {"a": 3}}, "member 'a' must be a mapping of settings, got 3"),
-        ({"members": {"a b": {}, "a/b": {}}}, "two members or seeds have the same folder"),
+        ({"members": {"a b": {}, "a, b": {}}}, "two members or seeds have the same folder"),
         ({"seeds": 3}, "seeds must be a list, got 3"),
+        ({"seeds": ["../.."]}, "seeds must be whole numbers, 0 or more, got '../..'"),
+        ({"seeds": [0, -1]}, "seeds must be whole numbers, 0 or more, got -1"),
+        ({"seeds": [True]}, "seeds must be whole numbers, 0 or more, got True"),
         ({"draw": "error"}, "draw must be one of errors, values, gradients, got 'error'"),
         ({"draw": "values"}, "a study that draws values has something to vary"),
         ({"vary": {"setting": "a"}}, "vary must say setting, values"),
+        ({"vary": VARY | {"values": []}}, "vary.values must have a number or more, got []"),
+        ({"vary": VARY | {"values": [1, [1]]}}, f"vary.values {A_NUMBER}, got [1]"),
+        ({"vary": VARY | {"values": ["few"]}}, f"vary.values {A_NUMBER}, got 'few'"),
+        ({"vary": VARY | {"values": [True]}}, f"vary.values {A_NUMBER}, got True"),
+        ({"vary": VARY | {"values": [float("nan")]}}, f"vary.values {A_NUMBER}, got nan"),
+        ({"vary": VARY | {"values": [10**400]}}, f"vary.values {A_NUMBER}, got 1000"),
         ({"paper": {"third": 1.0}}, "paper has a number for 'third', which is no member"),
+        ({"paper": {"first": "8.75 %"}}, f"paper of 'first' {A_NUMBER}, got '8.75 %'"),
+        ({"paper": {"first": None}}, f"paper of 'first' {A_NUMBER}, got None"),
     ],
 )
 def test_study__that_says_what_cannot_be_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         _read(tmp_path, **changes)
-    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path / 'mine.yaml'}: {message}")
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", "", " ", "...", ".. ", "../out", "/out", "a/b", "a\\b", "\\\\host", "C:", "c:out", "a" * 256]
+)
+def test_study__a_member_is_named_like_one_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        _read(tmp_path, members={name: {}})
+    assert str(caught.value) == (
+        f"{tmp_path / 'mine.yaml'}: members: {name!r} cannot be the name of a folder; take a short one with letters or "
+        "digits, without slashes"
+    )
+
+
+def test_study__numbers_may_be_said_as_text(tmp_path: Path) -> None:
+    vary = {"setting": "model.optimizer.init_args.lr", "values": ["1e-3", "20", 1], "label": "learning rate"}
+    study = _read(tmp_path, vary=vary, draw="values", seeds=[0], members={"a.1": {}}, paper={"a.1": "8.75"})
+    assert study.paper == {"a.1": 8.75}
+    runs = study.runs([])
+    assert [run.value for run in runs] == [0.001, 20, 1]
+    assert [run.words[-3] for run in runs] == ["0.001", "20", "1"]
+    assert [str(run.place) for run in runs] == ["a.1/0.001/0", "a.1/20/0", "a.1/1/0"]
 
 
 def test_study__is_listed_with_its_header_and_found_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
