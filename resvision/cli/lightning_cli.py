@@ -121,7 +121,7 @@ class VisionCLI(LightningCLI):
             yield
         except BaseException:
             trainer: Trainer | None = getattr(self, "trainer", None)
-            has_begun = trainer is not None and trainer.global_step > 0
+            has_begun = trainer is not None and trainer.global_step > self._origin.done
             if self.fresh_folder is not None and not has_begun and discard(self.fresh_folder, self._request.run_dir):
                 _say(f"\nnothing was trained, and {self.fresh_folder} is removed")
             raise
@@ -308,6 +308,11 @@ class VisionCLI(LightningCLI):
             signal.signal(signal.SIGTERM, outside)
         if self._run_folder is None:
             return
+        if self._origin.run is None and 0 < self._origin.done >= self.trainer.global_step:
+            raise UsageError(
+                f"the checkpoint is of a run that is done: it has taken {self._origin.done} steps, and this one would "
+                "take no more; raise trainer.max_epochs, or score it by resvision validate"
+            )
         self.trainer.loggers = []  # the table of the run ends with its last epoch
         kept = next((one for one in self.trainer.checkpoint_callbacks if isinstance(one, BestCheckpoint)), None)
         best = None if kept is None else kept.best_model_path or None

@@ -10,8 +10,9 @@ __all__ = ["RUNS", "discard", "new_folder", "newest_run"]
 #: Where runs are kept, below the folder in which the command is called.
 RUNS = Path("runs")
 
-#: What a run has before its first step: the config, a table without rows, and curves without points.
-_BEGINNING: Final = ("config.yaml", "metrics.csv", "tensorboard")
+#: What a run has before its first step: the config, a table without rows, curves without points, and the best
+#: checkpoint of the run that it continues.
+_BEGINNING: Final = ("config.yaml", "metrics.csv", "tensorboard/*", "checkpoints/best.ckpt")
 
 
 def new_folder(parent: Path, named: Path | None, option: str) -> Path:
@@ -50,7 +51,8 @@ def discard(folder: Path, named: Path | None) -> bool:
     Returns:
         Whether there was nothing else in it.
     """
-    if any(path.is_file() and path.relative_to(folder).parts[0] not in _BEGINNING for path in folder.rglob("*")):
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    if not all(any(file.match(pattern) for pattern in _BEGINNING) for file in files):
         return False
     shutil.rmtree(folder, ignore_errors=True)
     if named is not None:

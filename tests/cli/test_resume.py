@@ -92,6 +92,18 @@ def test_resume__that_is_refused_leaves_the_run_as_it_was(capsys: pytest.Capture
     assert "lr: 0.5" in (run / "config.yaml").read_text()
 
 
+@pytest.mark.parametrize("epochs", ["1", "2", "3"])  # fewer than there are, which Lightning refuses itself, or as many
+def test_ckpt_path__of_a_run_that_is_done_leaves_no_run_that_others_would_go_on_from(
+    epochs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _fit("--config", "mine.yaml", "--trainer.max_epochs", "3") == 0
+    assert _fit("--config", "mine.yaml", "--ckpt_path", "last", "--trainer.max_epochs", epochs) == 2
+    shown = capsys.readouterr()
+    assert "nothing was trained, and runs/mine/2 is removed" in shown.out
+    assert "max_epochs" in shown.err
+    assert [path.name for path in Path("runs/mine").iterdir()] == ["1"]
+
+
 def test_resume__skips_a_broken_checkpoint_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     run = Path("runs/mine/1")
     assert _fit("--config", "mine.yaml", "--trainer.max_epochs", "1") == 0

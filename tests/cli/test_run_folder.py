@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from resvision.cli.run_folder import new_folder, newest_run
+from resvision.cli.run_folder import discard, new_folder, newest_run
 
 
 def test_new_folder__counts_up(tmp_path: Path) -> None:
@@ -39,6 +39,39 @@ def test_new_folder__says_that_it_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"cannot be written: .*; name another: --run_dir"):
         new_folder(tmp_path, tmp_path / "file" / "run", "--run_dir")
+
+
+def _write(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+BEGINNING = ("config.yaml", "metrics.csv", "tensorboard/hparams.yaml", "tensorboard/events.1", "checkpoints/best.ckpt")
+
+
+def test_discard__removes_what_a_run_begins_with_and_empty_folders_around_it(tmp_path: Path) -> None:
+    for _ in range(2):
+        _write(new_folder(tmp_path / "runs" / "a", None, "--run_dir"), *BEGINNING)
+    assert discard(tmp_path / "runs" / "a" / "2", None)
+    assert [path.name for path in (tmp_path / "runs" / "a").iterdir()] == ["1"]
+    assert discard(tmp_path / "runs" / "a" / "1", None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_discard__empties_a_folder_that_was_named(tmp_path: Path) -> None:
+    _write(tmp_path / "mine", *BEGINNING)
+    assert discard(tmp_path / "mine", tmp_path / "mine")
+    assert not list((tmp_path / "mine").iterdir())
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoints/last.ckpt", "nonfinite/report.json", "skipped.csv", "pictures/val_00.png"]
+)
+def test_discard__leaves_what_has_come_about(name: str, tmp_path: Path) -> None:
+    _write(tmp_path / "mine", *BEGINNING, name)
+    assert not discard(tmp_path / "mine", None)
+    assert (tmp_path / "mine" / name).is_file()
 
 
 def test_newest_run__is_the_highest_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
