@@ -21,11 +21,10 @@ from lightning.pytorch.utilities import rank_zero_only
 import resvision.data
 from resvision._version import __version__
 from resvision.callbacks import BestCheckpoint, NonFiniteLossError, Pictures, Progress, RunStopped, lost_process
-from resvision.cli import shipped
+from resvision.cli import options, shipped
 from resvision.cli.config_check import check_config, check_nulls
 from resvision.cli.matching import check_labels, note_crowded
 from resvision.cli.messages import UsageError
-from resvision.cli.options import ClassNames, add_options, class_names_for, give_own_defaults, tie_to_data
 from resvision.cli.origin import Origin, sweep
 from resvision.cli.parse_errors import explain_parse_error
 from resvision.cli.quiet import quieten
@@ -159,22 +158,27 @@ class VisionCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of a run, and tie together what must agree."""
-        add_options(parser, self._verb)
-        tie_to_data(parser, self.class_names_of)
+        options.add_options(parser, self._verb)
+        options.tie_to_data(parser, self.class_names_of)
         if not self._says("T_max"):  # of `CosineAnnealingLR`; a link would win over what is said
             parser.link_arguments("trainer.max_epochs", "model.init_args.scheduler.init_args.T_max")
 
-    def class_names_of(self, data: VisionDataModule) -> ClassNames:
+    def class_names_of(self, data: VisionDataModule) -> options.ClassNames:
         """Return the names of the classes for the task that was chosen; the help shows this method's name."""
-        return class_names_for(self.config[self._verb].model.class_path, data)
+        return options.class_names_for(self.config[self._verb].model.class_path, data)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and put a mistake into words a person can act upon."""
         try:
             super().parse_arguments(parser, args)
         except Exception as error:
-            keys = [action.dest for action in self._parser(self._verb)._actions]
-            message = explain_parse_error(str(error), keys=keys, words=args, files=shipped.names())
+            message = explain_parse_error(
+                str(error),
+                keys=[action.dest for action in self._parser(self._verb)._actions],
+                settings=options.settings_of_classes(),
+                words=args,
+                files=shipped.names(),
+            )
             raise UsageError(message) from error
 
     def _parse_ckpt_path(self) -> None:
@@ -203,7 +207,7 @@ class VisionCLI(LightningCLI):
         check_nulls(self.config[self._verb])
         settings = self.config[self._verb].model.init_args
         if isinstance(optimizer := settings.get("optimizer"), Namespace):
-            give_own_defaults(optimizer, self._says)
+            options.give_own_defaults(optimizer, self._says)
         if self._checkpoint is not None and "weights" in settings:
             # Its weights are those to use; the config keeps the name of the first ones, and nothing fetches them.
             self._first_weights, settings["weights"] = settings["weights"], None

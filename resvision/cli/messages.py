@@ -75,11 +75,18 @@ def some(names: Sequence[str], most: int = 12) -> str:
 def nearest(word: str, known: Iterable[str], otherwise: str) -> str:
     """Return a question that names the known word nearest to one, or something else where none is near."""
     known = list(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if not near:
-        # A key is often mistyped in its last part only, or given without the parts before it.
-        tails = {name.rsplit(".", 1)[-1]: name for name in known}
-        near = [tails[tail] for tail in difflib.get_close_matches(word.rsplit(".", 1)[-1], tails, n=1, cutoff=0.75)]
-    if not near:
-        near = difflib.get_close_matches(word.split(".")[0], known, n=1, cutoff=0.75)
-    return f"did you mean {near[0]!r}?" if near else otherwise
+    # A key is often mistyped in its last part only, or given without the parts before it.
+    tails = {name.rsplit(".", 1)[-1]: name for name in known}
+    near = (
+        _closest(word, known, 0.6)
+        or tails.get(_closest(word.rsplit(".", 1)[-1], tails, 0.75))
+        or _closest(word.split(".")[0], known, 0.75)
+    )
+    return f"did you mean {near!r}?" if near else otherwise
+
+
+def _closest(word: str, known: Iterable[str], least: float) -> str:
+    """Return the known word most like one, the first of several by the alphabet; an empty one if none is enough so."""
+    likeness = {name: difflib.SequenceMatcher(None, name, word).ratio() for name in sorted(known)}
+    best = max(likeness, key=lambda name: likeness[name], default="")
+    return best if likeness.get(best, 0.0) >= least else ""

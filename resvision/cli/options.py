@@ -10,9 +10,9 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from resvision.batch import LabelKind
 from resvision.data import VisionDataModule
-from resvision.tasks import MultiTask
+from resvision.tasks import MultiTask, VisionTask
 
-__all__ = ["ClassNames", "add_options", "class_names_for", "give_own_defaults", "tie_to_data"]
+__all__ = ["ClassNames", "add_options", "class_names_for", "give_own_defaults", "settings_of_classes", "tie_to_data"]
 
 ClassNames = list[str] | dict[LabelKind, list[str]]
 
@@ -80,6 +80,18 @@ def class_names_for(task: str, data: VisionDataModule) -> ClassNames:
     if not takes_kinds:
         raise ValueError(f"the data has labels for {', '.join(kinds)}, which together are for --model MultiTask")
     return {kind: list(names) for kind, names in kinds.items()}
+
+
+def settings_of_classes() -> list[str]:
+    """Return the settings of all tasks and data modules, as options, for suggestions."""
+    found = {"model.optimizer.lr", "model.optimizer.weight_decay"}
+    for section, base in (("model", VisionTask), ("data", VisionDataModule)):
+        pending: list[type] = [base]
+        while pending:
+            derived: list[type] = pending.pop().__subclasses__()
+            found.update(f"{section}.{name}" for kind in derived for name in inspect.signature(kind).parameters)
+            pending += derived
+    return sorted(found)
 
 
 def channels_of(data: VisionDataModule) -> int:

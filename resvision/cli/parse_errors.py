@@ -14,13 +14,19 @@ __all__ = ["explain_parse_error"]
 
 
 def explain_parse_error(
-    message: str, *, keys: Iterable[str] = (), words: Sequence[str] = (), files: Iterable[str] = ()
+    message: str,
+    *,
+    keys: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    words: Sequence[str] = (),
+    files: Iterable[str] = (),
 ) -> str:
     """Turn a parser's message into one that names the key and the nearest right word.
 
     Args:
         message: What jsonargparse says.
         keys: Every dotted key that the parser knows.
+        settings: Keys of classes that can stand there.
         words: What was parsed.
         files: Names of the configs that come with the package.
     """
@@ -36,7 +42,10 @@ def explain_parse_error(
         return _missing(fault, match[1].split(", "))
     if not fault.key and (match := re.search(r"not accept option '([^']+)'|unrecognized arguments: (\S+)", said)):
         given = (match[1] or match[2]).split("=")[0]
-        return f"there is no setting {given!r}; {nearest(given.lstrip('-'), keys, 'see --help')}"
+        if match[2] and given.split(".")[0] in {key.split(".")[0] for key in keys}:  # it was a word, no config's key
+            return f"{given!r} is no option without its two dashes: give --{given}"
+        word = given.lstrip("-")
+        return f"there is no setting {given!r}; {nearest(word, keys, nearest(word, settings, 'see --help'))}"
     where = f"{fault.key}: " if fault.key else ""
     return where + (_of_its_class(fault, said) or _in_plain_words(fault, said) or _of_its_type(fault, said))
 
@@ -78,9 +87,23 @@ class _Fault:
         return self.owner.rpartition(".")[2]
 
     @property
+    def words(self) -> list[str]:
+        """Words among the types; in a list there are none."""
+        if self.value.startswith("["):
+            return []
+        return re.findall(r"'(\w+)'", "".join(re.findall(r"typing\.Literal\[(.*?)\]", self.types)))
+
+    @property
+    def in_list(self) -> "_Fault":
+        """The same if the value were in a list."""
+        return replace(self, value=f"[{self.value}]")
+
+    @property
     def bases(self) -> list[type[Any]]:
         """Classes among the types; each stands for those that are derived from it."""
         types = re.sub(r"typing\.Callable\[\[.*?\], ", "", self.types)  # without what it is called with
+        if self.value and not self.value.startswith("["):
+            types = re.sub(r"\blist\[[^\[\]]*\]", "", types)
         paths = re.findall(r"(?<![\w.])(?!typing\.|collections\.)[A-Za-z_]\w*(?:\.\w+)+", types)
         return [found for found in map(_load, paths) if inspect.isclass(found)]
 
@@ -103,7 +126,7 @@ class _Fault:
     @property
     def offer(self) -> str:
         """End of a sentence: which classes can stand there."""
-        return f"those for {self.key} are {some(self.choices)}"
+        return f"those for {self.key} are {some([*self.words, *self.choices])}"
 
 
 def _innermost(message: str) -> _Fault:
@@ -128,11 +151,16 @@ def _innermost(message: str) -> _Fault:
             path = re.search(r"class_path\W+([\w.]+)", given)
             types, owner, value = types or match[1], path[1] if path else given, given
         elif match := _UNION.match(text):
-            types, value = match[1], match[4]
+            types, value = match[1], value if value.startswith("[") else match[4]  # of an element, the list is told
             reasons = re.split(rf"\n{match[2]}- ", match[3])
             # In the type that was meant, something within was wrong.
             telling = [reason for reason in reasons if not reason.startswith(_OTHER_TYPE)]
             if not telling:
+                # A reason that tells what it got is about a part of the value: that of a key, if just one has it.
+                if part := next(filter(None, (re.search(r"\. Got value: (.*)", reason) for reason in reasons)), None):
+                    below = re.findall(rf"'(\w+)'(?:: |, val=)['\"]?{re.escape(part[1])}['\"]?[,}})]", value)
+                    keys += below if len(below) == 1 else []
+                    types, reasons = part.string, [part.string]
                 break
             text = telling[0]
         else:
@@ -188,6 +216,9 @@ def _of_its_class(fault: _Fault, said: str) -> str | None:
     """Say what is wrong with the name of a class, or of one of its settings."""
     if "is abstract" in said:
         return f"say which class; {fault.offer}"
+    path = re.match(r"(?:[^\[]*class_path\W+)?(?:\w+\.)*(\w+)", fault.value)
+    if path and path[1] in set(fault.in_list.choices) - set(fault.choices):
+        return f"{path[1]} cannot stand alone: put it in a list, such as [{path[1]}]"
     if unknown := _unknown_setting(fault, said):
         return unknown
     if match := re.search(r"Multiple subclasses with name (\S+)\. Give [^:]*: (.+?)\.(\s|$)", said):
@@ -197,11 +228,11 @@ def _of_its_class(fault: _Fault, said: str) -> str | None:
             f"{fault.owner} cannot be imported: there is no module {match[1]!r} (PYTHONPATH=. adds those that lie here)"
         )
     if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", said):
-        return f"{match[1]} has no class {match[2]!r}; {nearest(match[2], fault.choices, fault.offer)}"
+        return f"there is no class {fault.owner!r}; {nearest(fault.name, fault.in_list.choices, fault.offer)}"
     if match := re.search(r"Import path (\S*) ?does not correspond|Expected '(\S+)' to be a (subclass|function)", said):
         return f"{match[1] or match[2] or fault.value} cannot stand here; {fault.offer}"
     match = re.search(r"Expected a dot import path string: ?(.*)", said)
-    if match and fault.choices and not _takes_number(said):
+    if match and fault.choices and not fault.words and not _takes_number(said):
         return f"there is no class {match[1]!r}; {nearest(match[1], fault.choices, fault.offer)}"
     return None
 
@@ -261,8 +292,9 @@ def _of_its_type(fault: _Fault, said: str) -> str:
     if fault.value == "False" and "NoneType" in fault.types:  # as one may write that there is to be none
         kinds["null"] = None
     got = re.search(r"(?:Got value|path format|path string):(.*)", said)
-    text = f"expected {' or '.join(kinds)}, got {(got[1] if got else fault.value).strip() or 'nothing'}"
-    return f"{text}; {fault.offer}" if _A_CLASS in kinds else text
+    given = (got[1] if got else fault.value).strip()
+    offer = nearest(given, fault.words, nearest(given, fault.in_list.choices, fault.offer if fault.choices else ""))
+    return "; ".join(filter(None, [f"expected {' or '.join(kinds)}, got {given or 'nothing'}", offer]))
 
 
 def _kind(fault: _Fault, reason: str, said: str) -> str | None:
@@ -270,7 +302,7 @@ def _kind(fault: _Fault, reason: str, said: str) -> str | None:
     if "NoneType" in reason or not reason.startswith(_OTHER_TYPE):
         return None
     if re.match("Not a valid subclass|Unexpected import path|Expected an? (dot )?import path", reason):
-        if _takes_number(said):  # a tensor stands beside it
+        if fault.words or _takes_number(said):  # a word or a tensor stands beside it
             return None
         return _A_CLASS if fault.choices else f"a mapping of {_joined(fault.fields) or 'settings'}"
     kind = re.sub(r"^Expected an? |\. Got value.*", "", reason, flags=re.DOTALL)

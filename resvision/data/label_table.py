@@ -22,7 +22,7 @@ _HEAVIEST: Final = 1e100
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of the table are called; those that are optional are looked for, and may be missing.
+    """What the columns of the table are called; those that are optional may be missing under their usual names.
 
     Attributes:
         path: Path of the picture, relative to `root`.
@@ -106,6 +106,7 @@ def read_table(file: Path, root: Path, columns: Columns) -> LabelTable:
             opened.seek(0)
             reader = csv.DictReader(opened, delimiter=delimiter)
             kind = _kind(file, reader.fieldnames or [], columns)
+            _check_optional(file, reader.fieldnames or [], columns)
             rows = [_row(f"{file}, line {reader.line_num}", cells, root, columns, kind) for cells in reader]
     except FileNotFoundError:
         raise DataError(f"{file}: there is no such file; set file to the table of the data set") from None
@@ -141,6 +142,14 @@ def _kind(file: Path, names: Sequence[str], columns: Columns) -> Literal["one", 
     if len(found) > 1:
         raise DataError(f"{file}: both {columns.label!r} and {columns.labels!r} are columns; keep one of them")
     return found[0]
+
+
+def _check_optional(file: Path, names: Sequence[str], columns: Columns) -> None:
+    """Refuse a column that is asked for by another name than the usual one, and is not there."""
+    for setting in ("split", "group", "weight"):
+        name = getattr(columns, setting)
+        if name not in names and name != getattr(Columns, setting):
+            raise DataError(f"{file}: {_lacks(name, names)}; set columns.{setting}")
 
 
 def _lacks(name: str, names: Sequence[str]) -> str:

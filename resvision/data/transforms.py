@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations
+from albumentations.core.serialization import Serializable
 
 from resvision.batch import IGNORE_INDEX
 from resvision.data.detection_geometry import LEAST_VISIBLE, Objects, fitted_size, zoomed
@@ -33,7 +34,8 @@ __all__ = [
 ]
 
 Strength = Literal["none", "light", "strong"]
-Augmentation = Strength | list[albumentations.BasicTransform]
+#: `Serializable` is what a transform and a pipeline of them, such as `OneOf`, have in common.
+Augmentation = Strength | list[Serializable]
 
 _UINT16_MAX: Final = 65535
 #: Range of the factors by which the named strengths resize a picture with boxes beyond its usual size.
@@ -54,10 +56,8 @@ class SegmentationTransform:
     """
 
     def __init__(self, augmentation: Augmentation, crop_size: tuple[int, int] | None) -> None:
-        if crop_size is not None:
-            _check_size(crop_size)
         augmentation = checked(augmentation)
-        crop = _crop(crop_size) if crop_size else []
+        crop = [] if crop_size is None else _crop(crop_size)
         transforms = [*augmentation, *crop] if isinstance(augmentation, list) else _segmentation(augmentation, crop)
         self._compose = _Repeatable(transforms)
 
@@ -179,15 +179,13 @@ class MultiTaskTransform:
     """
 
     def __init__(self, augmentation: Augmentation, crop_size: tuple[int, int]) -> None:
-        _check_size(crop_size)
         augmentation = checked(augmentation)
-        crop = _crop(crop_size)
         if isinstance(augmentation, list):
-            transforms = [*augmentation, *crop]
+            transforms = [*augmentation, *_crop(crop_size)]
         else:
             least, most = _ZOOMS[augmentation]
             zoom = [] if least == most else _scale((least - 1, most - 1))
-            transforms = [*zoom, *crop, *_detection(augmentation)]
+            transforms = [*zoom, *_crop(crop_size), *_detection(augmentation)]
         self._compose = _with_boxes(transforms)
 
     def __call__(
@@ -216,7 +214,7 @@ class _Repeatable:
 
     def __init__(
         self,
-        transforms: Sequence[albumentations.BasicTransform],
+        transforms: Sequence[Serializable],
         bbox_params: albumentations.BboxParams | None = None,
         crop: albumentations.RandomResizedCrop | None = None,
     ) -> None:
@@ -234,7 +232,14 @@ class _Repeatable:
         wide = targets["image"].dtype == np.uint16
         if wide:
             targets = targets | {"image": targets["image"].astype(np.float32) / _UINT16_MAX}
-        result: dict[str, NDArray[Any]] = self._compose(**targets)
+        try:
+            result: dict[str, NDArray[Any]] = self._compose(**targets)
+        except Exception as error:  # those of albumentations, OpenCV and NumPy
+            said = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+            size = "height {} and width {}".format(*targets["image"].shape)
+            raise ValueError(
+                f"a transform of data.augmentation fails on a picture of {size}; change it, or leave it out: {said}"
+            ) from error
         _check_pixels(result["image"], targets["image"])
         if wide:
             result["image"] = np.rint(result["image"].clip(0, 1) * _UINT16_MAX).astype(np.uint16)
@@ -265,18 +270,14 @@ def checked(augmentation: object) -> Augmentation:
         return list(augmentation)
     if isinstance(augmentation, str) and augmentation in get_args(Strength):
         return augmentation  # type: ignore[return-value]  # one of them
-    raise ValueError(
-        f"augmentation must be {', '.join(get_args(Strength))} or a list of albumentations' transforms, "
-        f"got {augmentation!r}"
-    )
+    known = ", ".join(get_args(Strength))
+    raise ValueError(f"augmentation must be {known} or a list of albumentations' transforms, got {augmentation!r}")
 
 
-def _leading_crop(transforms: Sequence[albumentations.BasicTransform]) -> albumentations.RandomResizedCrop | None:
+def _leading_crop(transforms: Sequence[Serializable]) -> albumentations.RandomResizedCrop | None:
     """Return the crop that is applied to every picture before anything else."""
-    for first in transforms[:1]:
-        if type(first) is albumentations.RandomResizedCrop and first.p >= 1:
-            return first
-    return None
+    crops = (first for first in transforms[:1] if type(first) is albumentations.RandomResizedCrop and first.p >= 1)
+    return next(crops, None)
 
 
 def _check_size(size: object) -> None:
@@ -300,7 +301,7 @@ def _check_pixels(image: Any, before: NDArray[Any]) -> None:
         )
 
 
-def _with_boxes(transforms: Sequence[albumentations.BasicTransform]) -> _Repeatable:
+def _with_boxes(transforms: Sequence[Serializable]) -> _Repeatable:
     boxes = albumentations.BboxParams(
         "pascal_voc", label_fields=["position"], min_visibility=LEAST_VISIBLE, clip=True, filter_invalid_bboxes=True
     )
@@ -323,17 +324,17 @@ def _left_of(objects: Objects, result: dict[str, NDArray[Any]]) -> Objects:
     return objects.at(boxes, np.asarray(result["position"], np.int64))
 
 
-def _crop(size: tuple[int, int]) -> list[albumentations.BasicTransform]:
-    height, width = size
-    return [albumentations.RandomCrop(height, width, pad_if_needed=True, pad_position="random", fill_mask=IGNORE_INDEX)]
+def _crop(size: tuple[int, int]) -> list[Serializable]:
+    _check_size(size)
+    return [albumentations.RandomCrop(*size, pad_if_needed=True, pad_position="random", fill_mask=IGNORE_INDEX)]
 
 
-def _scale(limits: tuple[float, float]) -> list[albumentations.BasicTransform]:
+def _scale(limits: tuple[float, float]) -> list[Serializable]:
     # Of a side of one pixel nothing might be left.
     return [albumentations.PadIfNeeded(2, 2, fill_mask=IGNORE_INDEX), albumentations.RandomScale(limits, p=1)]
 
 
-def _segmentation(strength: Strength, crop: list[albumentations.BasicTransform]) -> list[albumentations.BasicTransform]:
+def _segmentation(strength: Strength, crop: list[Serializable]) -> list[Serializable]:
     if strength == "none":
         return crop
     # Without a crop pictures keep their size, as they are to be put together in a batch.
@@ -342,7 +343,7 @@ def _segmentation(strength: Strength, crop: list[albumentations.BasicTransform])
     return [*cut, *_detection(strength)]
 
 
-def _classification(strength: Strength, size: tuple[int, int]) -> list[albumentations.BasicTransform]:
+def _classification(strength: Strength, size: tuple[int, int]) -> list[Serializable]:
     if strength == "none":
         return []
     least = 0.5 if strength == "light" else 0.08
@@ -351,14 +352,13 @@ def _classification(strength: Strength, size: tuple[int, int]) -> list[albumenta
     return [crop, flip] if strength == "light" else [crop, flip, _colour_jitter()]
 
 
-def _detection(strength: Strength) -> list[albumentations.BasicTransform]:
+def _detection(strength: Strength) -> list[Serializable]:
     if strength == "none":
         return []
     flip = albumentations.HorizontalFlip(p=0.5)
     return [flip, albumentations.RandomBrightnessContrast(0.2, 0.2, p=0.5) if strength == "light" else _colour_jitter()]
 
 
-def _colour_jitter() -> albumentations.BasicTransform:
-    return albumentations.ColorJitter(
-        brightness=(0.6, 1.4), contrast=(0.6, 1.4), saturation=(0.6, 1.4), hue=(-0.1, 0.1), p=0.8
-    )
+def _colour_jitter() -> Serializable:
+    span = (0.6, 1.4)
+    return albumentations.ColorJitter(brightness=span, contrast=span, saturation=span, hue=(-0.1, 0.1), p=0.8)

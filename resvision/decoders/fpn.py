@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resvision.features import FeatureSpec, select
+from resvision.layers import check_whole
 
 __all__ = ["FeaturePyramid"]
 
@@ -29,13 +30,15 @@ class FeaturePyramid(nn.Module):
         out_channels: Channels of every level.
 
     Raises:
-        ValueError: The strides do not double, or there is no feature of the finest, or none of one in between.
+        ValueError: The strides do not double, or there is no feature of the finest, or none of one in between; or
+            `channels` is below 1.
     """
 
     def __init__(
         self, specs: Mapping[str, FeatureSpec], *, strides: Sequence[int] = (8, 16, 32, 64, 128), channels: int = 256
     ) -> None:
         super().__init__()
+        check_whole("channels", channels, 1)
         if not strides or any(stride != strides[0] << level for level, stride in enumerate(strides)):
             raise ValueError(f"strides must be numbers that double, such as 8, 16, 32, got {list(strides)}")
         coarsest = max(spec.stride for spec in specs.values())

@@ -38,12 +38,13 @@ class Detector(nn.Module):
             score alone, trained to be the overlap with the truth (quality focal loss, Li et al. 2020,
             arXiv:2006.04388).
         box_weight: Weight of the loss of the boxes; 2 in ATSS, 1 in FCOS.
-        score_threshold: Least score of what is said to be found.
-        nms_threshold: Of boxes of one class that overlap by more, the surest stays.
+        score_threshold: Least score of what is said to be found, 0 to 1.
+        nms_threshold: Of boxes of one class that overlap by more, 0 to 1, the surest stays; with 1 all stay.
         max_detections: Most objects of a picture.
 
     Raises:
-        ValueError: The backbone has no feature of the finest stride, or a choice is not one of those above.
+        ValueError: The backbone has no feature of the finest stride, a choice is not one of those above, or a number is
+            out of range.
 
     Example:
         >>> model = Detector(create_backbone("resnet18"), num_classes=3).eval()
@@ -69,6 +70,9 @@ class Detector(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("quality", quality, get_args(Quality))
+        for name, threshold in (("score_threshold", score_threshold), ("nms_threshold", nms_threshold)):
+            if not 0 <= threshold <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {threshold}")
         self.normalization = InputNormalization(backbone.input_statistics)
         self.backbone = backbone
         self.pyramid = FeaturePyramid(backbone.feature_specs, strides=strides, channels=channels)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from resvision.backbones import Backbone
 from resvision.heads import ArcFaceHead
-from resvision.layers import InputNormalization, check_choice
+from resvision.layers import InputNormalization, check_choice, check_whole
 
 __all__ = ["Embedder"]
 
@@ -38,7 +38,7 @@ class Embedder(nn.Module):
             with faces. It takes twice the time.
 
     Raises:
-        ValueError: The backbone has no such feature.
+        ValueError: The backbone has no such feature, there is to be none, or a number is out of range.
 
     Example:
         >>> model = Embedder(create_backbone("resnet18"), num_classes=30)
@@ -63,11 +63,17 @@ class Embedder(nn.Module):
         self.normalization = InputNormalization(backbone.input_statistics)
         self.backbone = backbone
         specs = backbone.feature_specs
+        if embedding_size is not None:
+            check_whole("embedding_size", embedding_size, 1)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be from 0 to below 1, got {dropout}")
         self._features = list(specs)[-1:] if features is None else list(features)
+        if not self._features:
+            raise ValueError(f"features must name one of {', '.join(specs)} at least, got {features!r}")
         for name in self._features:
             check_choice("features", name, list(specs))
         channels = sum(specs[name].channels for name in self._features)
-        size = embedding_size or channels
+        size = channels if embedding_size is None else embedding_size
         linear = nn.Linear(channels, size, bias=False)
         nn.init.orthogonal_(linear.weight)
         self.embedding = nn.Sequential(nn.BatchNorm1d(channels), nn.Dropout(dropout), linear, nn.BatchNorm1d(size))

@@ -31,8 +31,8 @@ class SaidSettings:
         """Note the settings of a schedule that was just built; its counters stand where they always begin.
 
         Raises:
-            ValueError: It, or the optimiser, is of another class than in the run that is continued: what the one has
-                counted means nothing to the other.
+            ValueError: It, or the optimiser, is of another class than in the run that is continued, or the optimiser
+                has other parameter groups: what the one has counted means nothing to the other.
         """
         kinds = {"optimizer": type(optimizer).__name__, "scheduler": "no schedule"}
         if scheduler is not None:
@@ -41,10 +41,13 @@ class SaidSettings:
             peaks = [group["max_lr"] for group in optimizer.param_groups if "max_lr" in group]
             self._now["scheduler"] = _plain(scheduler.state_dict()) | ({"peaks": peaks} if peaks else {})
         self._now["kinds"] = kinds
-        for name, kind in (self._before or {}).get("kinds", {}).items():
-            if kind != kinds[name]:
+        if self._before is None:
+            return
+        now = kinds | _names_of_groups(self._now)
+        for name, kind in (self._before.get("kinds", {}) | _names_of_groups(self._before)).items():
+            if kind != now[name]:
                 raise ValueError(
-                    f"the run that goes on has {kind} for its {name}, and now it is to be {kinds[name]}; "
+                    f"the run that goes on has {kind} for its {name}, and now it is to be {now[name]}; "
                     "to change it, begin a new run from the weights: --model.weights CHECKPOINT"
                 )
 
@@ -69,6 +72,11 @@ class SaidSettings:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take a checkpoint's as that of the run before."""
         self._before = state
+
+
+def _names_of_groups(said: Mapping[str, Any]) -> dict[str, str]:
+    names = [group.get("name", "unnamed") for group in said["optimizer"]]
+    return {"parameter groups, which finetune makes": ", ".join(names)}
 
 
 def _change_groups(

@@ -49,7 +49,7 @@ class DetectionTask(VisionTask):
         channels: Channels of the pyramid and of the head; fewer are faster.
         assignment: How places are given objects to find while training: `atss`, or `fcos`.
         quality: What tells how good a box is: `centerness`, or `iou`, which quality focal loss puts into the score.
-        nms_threshold: Of boxes of one class that overlap by more, the surest stays.
+        nms_threshold: Of boxes of one class that overlap by more, 0 to 1, the surest stays; with 1 all stay.
         max_detections: Most objects that are found in a picture; average precision counts as many.
         optimizer: Builds the optimiser from parameter groups.
         scheduler: Builds the schedule from the optimiser; None keeps the learning rate.

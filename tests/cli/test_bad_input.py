@@ -43,6 +43,8 @@ def _complaint(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--data.imagesize", "64"], "Shapes has no setting 'imagesize'; did you mean 'image_size'?"),
         (["--trainer.max_epoch", "3"], "there is no setting '--trainer.max_epoch'; did you mean 'trainer.max_epochs'?"),
         (["--max_epochs", "3"], "there is no setting '--max_epochs'; did you mean 'trainer.max_epochs'?"),
+        (["--batch_size", "3"], "there is no setting '--batch_size'; did you mean 'data.batch_size'?"),
+        (["--lr", "3"], "there is no setting '--lr'; did you mean 'model.optimizer.lr'?"),
         (["--model.optimizer", "AdamX"], "model.optimizer: there is no class 'AdamX'; did you mean 'Adam'?"),
         (["--model.optimizer.lrr", "1"], "AdamW has no setting 'lrr'; did you mean 'lr'?"),
         (["--data", "Shpes"], "data: there is no class 'Shpes'; did you mean 'Shapes'?"),

@@ -101,6 +101,14 @@ def test_table__that_is_wrong_is_one_line_that_says_where(tmp_path: Path, text: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("setting", ["split", "group", "weight"])
+def test_optional_column__that_is_asked_for_must_be_there(tmp_path: Path, setting: str) -> None:
+    message = f"there is no column 'patient_idd', only path, label; set columns.{setting}"
+    with pytest.raises(DataError, match=re.escape(f"labels.csv: {message}") + "$"):
+        _read(tmp_path, "path,label\n1.jpg,cat\n", Columns(**{setting: "patient_idd"}))
+    assert _read(tmp_path, "path,label\n1.jpg,cat\n", Columns(**{setting: setting})).rows[0].labels == ("cat",)
+
+
 def test_file__that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.csv: there is no such file; set file to the table of the data set$"):
         read_table(tmp_path / "none.csv", tmp_path, _PLAIN)

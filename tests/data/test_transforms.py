@@ -4,6 +4,7 @@ import albumentations
 import albumentations.pytorch
 import numpy as np
 import pytest
+from jsonargparse import ArgumentParser
 from numpy.typing import NDArray
 from torchvision.transforms import v2
 
@@ -12,6 +13,7 @@ from resvision.data import transforms
 from resvision.data.detection_geometry import Objects
 from resvision.data.resident import CropAndFlip
 from resvision.data.transforms import (
+    Augmentation,
     ClassificationTransform,
     DetectionTransform,
     MultiTaskTransform,
@@ -293,6 +295,32 @@ def test_list__that_ends_as_other_pipelines_do_is_refused(
         ClassificationTransform([transform], 24)(image, seed=0)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("transform", "said"),
+    [
+        (albumentations.RandomCrop(500, 500), r"CropSizeError: Crop size .*: \(500, 500\) vs \(40, 30\)"),
+        (albumentations.OneOf([albumentations.BBoxSafeRandomCrop(p=1)], p=1), "KeyError: 'bboxes'"),
+        (albumentations.DualTransform(p=1), "NotImplementedError"),
+    ],
+)
+def test_list__that_fails_on_a_picture_is_one_line_that_quotes_the_library(
+    transform: Any, said: str, dtype: type
+) -> None:
+    start = "a transform of data.augmentation fails on a picture of height 40 and width 30; change it, or leave it out"
+    with pytest.raises(ValueError, match=rf"^{start}: {said}$"):
+        ClassificationTransform([transform], 24)(_picture(40, 30, 3, dtype)[0], seed=0)
+
+
+def test_list__whose_tensors_cannot_be_cut_quotes_opencv_in_one_line() -> None:
+    transform = SegmentationTransform([albumentations.pytorch.ToTensorV2()], (32, 32))
+    with pytest.raises(
+        ValueError, match=r"^a transform of data.augmentation fails .*: error: OpenCV.* array.*$"
+    ) as caught:
+        transform(*_picture(40, 30, 3, np.uint8), seed=0)
+    assert "\n" not in str(caught.value)
+
+
 _BUILDERS: list[Any] = [
     lambda augmentation: SegmentationTransform(augmentation, (32, 32)),
     lambda augmentation: ClassificationTransform(augmentation, 32),
@@ -363,3 +391,15 @@ def test_scaling__of_other_pictures_is_that_of_albumentations_to_the_bit(
         (*found, boxes), (*expected, other_boxes) = (each[1](image, mask, objects, seed=seed) for each in (ours, alone))
         for one, other in zip([*found, boxes.boxes], [*expected, other_boxes.boxes], strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("pipeline", ["OneOf", "SomeOf", "Compose", "Sequential"])
+def test_augmentation__of_a_config_may_hold_pipelines(pipeline: str) -> None:
+    parts = [{"class_path": "albumentations.VerticalFlip", "init_args": {"p": 1.0}}]
+    settings = {"transforms": parts, "p": 1.0} | ({"n": 1} if pipeline == "SomeOf" else {})
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--augmentation", type=Augmentation)
+    said = parser.parse_object({"augmentation": [{"class_path": f"albumentations.{pipeline}", "init_args": settings}]})
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    transform = ClassificationTransform(parser.instantiate_classes(said).augmentation, 32)
+    assert (transform(image, seed=0) == image[::-1]).all()

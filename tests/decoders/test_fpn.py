@@ -1,6 +1,7 @@
 """The pyramid equals torchvision's, and stands on whatever strides a backbone has."""
 
 from collections import OrderedDict
+from typing import Any
 
 import pytest
 import torch
@@ -68,3 +69,9 @@ def test_fpn__takes_the_deepest_of_a_stride() -> None:
 def test_fpn__refuses_strides_that_cannot_be(strides: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FeaturePyramid(SPECS, strides=strides)
+
+
+@pytest.mark.parametrize("channels", [0, -1, 2.5])
+def test_fpn__needs_a_channel(channels: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^channels must be a whole number of at least 1, got {channels}$"):
+        FeaturePyramid(SPECS, channels=channels)

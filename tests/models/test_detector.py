@@ -247,6 +247,11 @@ def test_detector__stands_on_a_dilated_backbone() -> None:
         ({"quality": "ious"}, "quality"),
         ({"strides": (2, 8)}, "double"),
         ({"strides": (1, 2)}, r"no feature of stride \[1\]"),
+        ({"channels": 0}, "^channels must be a whole number of at least 1, got 0$"),
+        ({"nms_threshold": 60}, "^nms_threshold must be from 0 to 1, got 60$"),
+        ({"nms_threshold": -1}, "^nms_threshold must be from 0 to 1, got -1$"),
+        ({"nms_threshold": math.nan}, "^nms_threshold must be from 0 to 1, got nan$"),
+        ({"score_threshold": 1.5}, "^score_threshold must be from 0 to 1, got 1.5$"),
     ],
 )
 def test_detector__refuses_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:

@@ -1,5 +1,8 @@
 """Embeddings at the start, against a computation by hand."""
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -80,3 +83,18 @@ def test_whiten__makes_what_it_believes_of_the_correlations_vary_alike() -> None
     other = Embedder(ToyBackbone(), num_classes=4, embedding_size=6)
     with pytest.raises(ValueError, match="16 pooled features are whitened to as many, not 6"):
         other.whiten(torch.from_numpy(correlation))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"embedding_size": 0}, "embedding_size must be a whole number of at least 1, got 0"),
+        ({"embedding_size": -1}, "embedding_size must be a whole number of at least 1, got -1"),
+        ({"features": []}, r"features must name one of .*stage1 at least, got \[\]"),
+        ({"dropout": math.nan}, "dropout must be from 0 to below 1, got nan"),
+        ({"dropout": 1.0}, "dropout must be from 0 to below 1, got 1.0"),
+    ],
+)
+def test_embedder__refuses_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Embedder(ToyBackbone(), num_classes=4, **settings)

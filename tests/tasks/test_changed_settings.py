@@ -11,14 +11,25 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, MultiStepLR, OneCycleLR, SequentialLR, StepLR
 
 from resvision.tasks import ClassificationTask
+from resvision.tasks.finetuning import FineTune
 from resvision.tasks.schedules import WarmupCosine
 from tests.tasks.test_classification import NAMES, _loader
 from tests.tasks.trainers import quiet_trainer
 
 
-def _fit(folder: Path, epochs: int, scheduler: Any, resume: Path | None = None, **settings: Any) -> Trainer:
+def _fit(
+    folder: Path,
+    epochs: int,
+    scheduler: Any,
+    resume: Path | None = None,
+    finetune: FineTune = None,
+    weights: str | None = None,
+    **settings: Any,
+) -> Trainer:
     optimizer = partial(SGD, **({"lr": 0.1, "momentum": 0.9} | settings))
-    task = ClassificationTask(NAMES, backbone="toy", optimizer=optimizer, scheduler=scheduler)
+    task = ClassificationTask(
+        NAMES, backbone="toy", weights=weights, finetune=finetune, optimizer=optimizer, scheduler=scheduler
+    )
     trainer = quiet_trainer(folder, max_epochs=epochs)
     trainer.fit(task, _loader(12, 3), _loader(12, 3), ckpt_path=resume, weights_only=True)
     return trainer
@@ -51,6 +62,21 @@ def test_schedule__of_another_kind_is_refused(scheduler: Any, tmp_path: Path) ->
     _fit(tmp_path / "1", 1, partial(WarmupCosine, total_steps=100)).save_checkpoint(tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match=r"has WarmupCosine for its scheduler, .* --model.weights CHECKPOINT"):
         _fit(tmp_path / "2", 2, scheduler, tmp_path / "a.ckpt")
+
+
+def test_finetune__that_is_added_or_left_out_is_refused(tmp_path: Path) -> None:
+    _fit(tmp_path / "1", 1, None).save_checkpoint(tmp_path / "plain.ckpt")
+    weights = tmp_path / "weights.pth"
+    torch.save(ClassificationTask(NAMES, backbone="toy").model.backbone.state_dict(), weights)
+    _fit(tmp_path / "2", 1, None, finetune="full", weights=str(weights)).save_checkpoint(tmp_path / "tuned.ckpt")
+    plain, tuned = "all, all/no_decay", "stem, stem/no_decay, stage1, stage1/no_decay, head, head/no_decay"
+    name, mend = "parameter groups, which finetune makes", "to change it, begin a new run from the weights: --model"
+    with pytest.raises(ValueError, match=f"has {plain} for its {name}, and now it is to be {tuned}; {mend}"):
+        _fit(tmp_path / "3", 2, None, tmp_path / "plain.ckpt", finetune="full")
+    with pytest.raises(ValueError, match=f"has {tuned} for its {name}, and now it is to be {plain}; {mend}"):
+        _fit(tmp_path / "4", 2, None, tmp_path / "tuned.ckpt")
+    # Another preset changes what is said of the same groups.
+    assert _fit(tmp_path / "5", 2, None, tmp_path / "tuned.ckpt", finetune="head").current_epoch == 2
 
 
 def test_schedule__is_that_of_now(tmp_path: Path) -> None:

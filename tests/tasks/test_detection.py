@@ -177,3 +177,7 @@ def test_detection__refuses_what_cannot_be() -> None:
         _task(max_detections=0)
     with pytest.raises(ValueError, match=r"no feature of stride \[8, 16, 32\]"):
         _task(model="fcos")
+    with pytest.raises(ValueError, match=r"^channels must be a whole number of at least 1, got 0$"):
+        _task(channels=0)
+    with pytest.raises(ValueError, match=r"^nms_threshold must be from 0 to 1, got 60$"):
+        _task(nms_threshold=60)

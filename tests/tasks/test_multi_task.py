@@ -178,6 +178,7 @@ def test_multi_task__reports_a_table_and_that_of_each_kind(tmp_path: Path) -> No
         ({"class_names": {"detection": ["a", "a"]}}, "detection has 'a' more than once"),
         ({"task_weights": {"depth": 1.0}}, "task_weights name 'depth', and the labels are for classification, seg"),
         ({"task_weights": {"detection": -1.0}}, "the weight of detection must be a finite number above 0, got -1"),
+        ({"channels": -1}, "^channels must be a whole number of at least 1, got -1$"),
     ],
 )
 def test_multi_task__refuses_what_cannot_be(arguments: dict[str, Any], message: str) -> None:

@@ -133,6 +133,11 @@ def test_verification__needs_two_identities() -> None:
         VerificationTask(["ann"], backbone="toy")
 
 
+def test_verification__needs_a_length_of_its_embeddings() -> None:
+    with pytest.raises(ValueError, match=r"^embedding_size must be a whole number of at least 1, got 0$"):
+        _task(embedding_size=0)
+
+
 def test_plateau__has_no_loss_to_watch() -> None:
     task = _task(scheduler=partial(ReduceLROnPlateau, mode="min"))
     with pytest.raises(ValueError, match=r"has no val/loss, .*give it mode: max, and it watches val/roc_auc"):
