@@ -55,5 +55,20 @@ class Request:
 
     @property
     def run(self) -> Path | None:
-        """The run that the words `best` and `last` speak of: `--run_dir`, else the config's newest."""
-        return self.run_dir if self.run_dir is not None else newest_run(self.name)
+        """The run that the words `best` and `last` speak of: `--run_dir`, else the config's newest.
+
+        Raises:
+            FileNotFoundError: If one of these words was said, and nothing says of which run.
+        """
+        run = self.run_dir if self.run_dir is not None else newest_run(self.name)
+        if (
+            run is None
+            and not self.configs
+            and self.ckpt_path in ("best", "last")
+            and not Path(self.ckpt_path).exists()
+        ):
+            raise FileNotFoundError(
+                f"--ckpt_path {self.ckpt_path} speaks of a run, and nothing says of which; give --config, whose newest "
+                "run is meant, or --run_dir"
+            )
+        return run

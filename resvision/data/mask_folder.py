@@ -1,6 +1,6 @@
 """Pictures in one folder and their masks in another."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, final
 
 import numpy as np
@@ -103,19 +103,32 @@ class MaskFolder(VisionDataModule):
         if folders is not None:
             if split == "train" and self.folders["val"] is None:
                 return self._hold_out(folders)[0]
-            return find_pairs(self.root, split, folders)
+            return _pairs_apart(self.root, split, folders)
         if split == "val" and self.folders["train"] is not None:
             return self._hold_out(self.folders["train"])[1]
         raise ValueError(f"the data has no {split} split; name its folders, as in {split}: {{images: .., masks: ..}}")
 
     def _hold_out(self, folders: Folders) -> tuple[list[Pair], list[Pair]]:
         """Divide the training pairs by their names alone, the same for every seed and machine."""
-        pairs = find_pairs(self.root, "train", folders)
+        pairs = _pairs_apart(self.root, "train", folders)
         held_out = set(divide([pair.key for pair in pairs], self.val_fraction)["val"])
         if len(held_out) >= len(pairs):
             few = f"{len(pairs)} pictures are too few to hold out {len(held_out)}"
             raise DataError(f"{self.root / folders.images}: {few}")
         return [p for p in pairs if p.key not in held_out], [p for p in pairs if p.key in held_out]
+
+
+def _pairs_apart(root: Path, split: Split, folders: Folders) -> list[Pair]:
+    """Pair the files of a split, none of them with itself."""
+    same = PurePath(folders.images) == PurePath(folders.masks)
+    pairs = [] if same else find_pairs(root, split, folders)
+    if same or any(pair.image == pair.mask for pair in pairs):
+        patterns = f'{split}: {{images: "photos/*.jpg", masks: "photos/*_mask.png"}}'
+        raise DataError(
+            f"{root / folders.masks}: pictures are taken for their own masks; where both lie together, tell them "
+            f"apart by patterns, as in {patterns}"
+        )
+    return pairs
 
 
 @final

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resvision.batch import IGNORE_INDEX
+from resvision.data.annotation_files import first_few
 from resvision.data.errors import DataError
 
 __all__ = ["IGNORE", "MaskDecoder"]
@@ -17,6 +18,9 @@ __all__ = ["IGNORE", "MaskDecoder"]
 IGNORE: Final = "ignore"
 
 _UNKNOWN: Final = -1
+
+#: Values or colours that an error names before it leaves the others out.
+_SHOWN: Final = 5
 
 
 @final
@@ -48,7 +52,9 @@ class MaskDecoder:
                     raise ValueError(f"{option} names {name!r}, which is no class; there are: {known}")
         if values and colors:
             raise ValueError("mask_values and mask_colors are both given; use the one that fits")
-        self._num_classes = len(class_names)
+        self._class_names = tuple(class_names)
+        self._values = dict(values or {})
+        self._colors = dict(colors or {})
         self._of_colors = bool(colors)
         if colors:
             self._classes = {_code(name, color): numbers[name] for name, color in colors.items()}
@@ -91,27 +97,58 @@ class MaskDecoder:
             classes[codes == code] = number
         unknown = classes == _UNKNOWN
         if unknown.any():
-            raise self._unknown(mask[unknown][0], path)
+            raise self._unknown(np.unique(codes), path)
         return classes.astype(np.uint8)
 
     def _look_up(self, mask: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
         """Decode bytes by a table, some ten times as fast as value by value."""
         counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()
-        unknown = np.flatnonzero((counts > 0) & ~self._known)
-        if unknown.size:
-            raise self._unknown(unknown[0], path)
+        if ((counts > 0) & ~self._known).any():
+            raise self._unknown(np.flatnonzero(counts), path)
         return np.asarray(cv2.LUT(mask, self._table), np.uint8)
 
-    def _unknown(self, value: NDArray[Any], path: Path) -> DataError:
+    def _unknown(self, codes: NDArray[Any], path: Path) -> DataError:
+        """Return the error of a file that holds these values, or colours by their codes."""
+        held = codes.tolist()
+        unknown = [code for code in held if code not in self._classes]
         if self._of_colors:
-            kind, known, entry = "colour", "in mask_colors", f"mask_colors: {{{IGNORE}: {value.tolist()}}}"
+            kind, shown = "colour", [str([code >> 16, code >> 8 & 255, code & 255]) for code in unknown]
+            known, mend = self._hint_of_colors(shown)
         else:
-            kind, known, entry = (
-                "value",
-                f"0 to {self._num_classes - 1}",
-                f"mask_values: {{{value}: {IGNORE}}}",
-            )
-        return DataError(f"{path}: {kind} {value.tolist()} is no class ({known}); map it, as in {entry}")
+            kind, shown = "value", [str(code) for code in unknown]
+            known, mend = self._hint_of_values(held, unknown)
+        these = ", ".join(shown[:_SHOWN]) + (", ..." if len(shown) > _SHOWN else "")
+        said = f"{kind} {these} is no class" if len(shown) == 1 else f"{kind}s {these} are no classes"
+        return DataError(f"{path}: {said} ({known}); {mend}")
+
+    def _hint_of_colors(self, unknown: list[str]) -> tuple[str, str]:
+        """Return which classes lack a colour, and how to name the unknown ones."""
+        lacking = [name for name in self._class_names if name not in self._colors]
+        free = lacking if IGNORE in self._colors else [*lacking, IGNORE]
+        known = f"without a colour yet: {first_few(lacking)}" if lacking else "each class has another colour"
+        return known, f"add to mask_colors, as in {_entry(free, unknown)}" if free else "paint over it in the mask"
+
+    def _hint_of_values(self, held: list[int], unknown: list[int]) -> tuple[str, str]:
+        """Return which values are known, and how to name the unknown ones.
+
+        A file in which no class but the first stands by its number may well have the others in values of their own,
+        such as 255; in any other file, what is unknown is rather no class at all.
+        """
+        values, numbers = self._values, range(len(self._class_names))
+        lacking = [name for name in self._class_names[1:] if name not in values.values()]
+        by_number = any(value in numbers and value not in values for value in held if value)
+        names = [] if by_number or len(lacking) > len(unknown) else lacking
+        entry = _entry(unknown, [IGNORE] * (len(unknown) - len(names)) + names)
+        known = f"0 to {numbers[-1]}"
+        if values:
+            return f"{known}, mapped {_entry([*values], [*values.values()])}", f"add to mask_values, as in {entry}"
+        return known, f"map {'it' if len(unknown) == 1 else 'them'}, as in mask_values: {entry}"
+
+
+def _entry(keys: Sequence[object], values: Sequence[object]) -> str:
+    """Return the first pairs as a mapping of a config."""
+    pairs = [f"{key}: {value}" for key, value in zip(keys, values, strict=False)]
+    return f"{{{', '.join(pairs[:_SHOWN])}}}"
 
 
 #: Makes one number of red, green and blue.

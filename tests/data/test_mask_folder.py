@@ -182,7 +182,31 @@ def test_value_that_is_no_class__is_named_by_one_line_from_a_worker(root: Path) 
     with pytest.raises(DataError) as caught:
         list(_data(root, num_workers=1).val_dataloader())
     path = root / "masks" / "5.png"
-    assert str(caught.value) == f"{path}: value 9 is no class (0 to 1); map it, as in mask_values: {{9: ignore}}"
+    assert str(caught.value) == f"{path}: value 9 is no class (0 to 1); map it, as in mask_values: {{9: road}}"
+
+
+@pytest.mark.parametrize(
+    ("names", "folders"),
+    [
+        (("x.jpg", "x_L.png"), Folders("both", "both")),
+        (("x.jpg", "x.png"), Folders("both", "both/")),
+        (("x.jpg", "y.jpg"), Folders("both/*.jpg", "both/*.jpg")),
+        (("x.jpg", "y.jpg"), Folders("both/*.jpg", "both")),
+    ],
+)
+@pytest.mark.parametrize("val", [None, _FOLDERS])
+def test_picture__is_never_its_own_mask(
+    names: tuple[str, ...], folders: Folders, val: Folders | None, root: Path
+) -> None:
+    (root / "both").mkdir()
+    for name in names:
+        cv2.imwrite(str(root / "both" / name), np.zeros((20, 30), np.uint8))
+    with pytest.raises(DataError) as caught:
+        _data(root, train=folders, val=val).setup("fit")
+    assert str(caught.value) == (
+        f"{root / folders.masks}: pictures are taken for their own masks; where both lie together, tell them apart by "
+        'patterns, as in train: {images: "photos/*.jpg", masks: "photos/*_mask.png"}'
+    )
 
 
 def test_camvid__loads_with_its_official_split() -> None:

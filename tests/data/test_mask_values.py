@@ -58,9 +58,96 @@ def test_colors__are_mapped_to_names_and_ignore() -> None:
 
 
 def test_colors__that_are_no_class_are_named_with_the_way_to_map_them() -> None:
-    message = r"^m\.png: colour \[1, 2, 3\] is no class .*, as in mask_colors: \{ignore: \[1, 2, 3\]\}$"
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError) as caught:
         MaskDecoder(_NAMES, colors={"road": (3, 2, 1)})(_mask([[[3, 2, 1], [1, 2, 3]]]), _PATH)
+    assert str(caught.value) == (
+        "m.png: colour [1, 2, 3] is no class (without a colour yet: sky, car); add to mask_colors, as in "
+        "{sky: [1, 2, 3]}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("colors", "mask", "message"),
+    [
+        (
+            {"road": (128, 64, 128)},
+            [[[128, 64, 128], [0, 0, 0]]],
+            "colour [0, 0, 0] is no class (without a colour yet: background); add to mask_colors, as in "
+            "{background: [0, 0, 0]}",
+        ),
+        (
+            {"road": (128, 64, 128)},
+            [[[255, 254, 253], [0, 0, 9], [0, 0, 9]]],
+            "colours [0, 0, 9], [255, 254, 253] are no classes (without a colour yet: background); add to "
+            "mask_colors, as in {background: [0, 0, 9], ignore: [255, 254, 253]}",
+        ),
+        (
+            {"road": (128, 64, 128), "background": (0, 0, 0)},
+            [[[1, 2, 3]]],
+            "colour [1, 2, 3] is no class (each class has another colour); add to mask_colors, as in "
+            "{ignore: [1, 2, 3]}",
+        ),
+        (
+            {"road": (128, 64, 128), "background": (0, 0, 0), "ignore": (9, 9, 9)},
+            [[[1, 2, 3]]],
+            "colour [1, 2, 3] is no class (each class has another colour); paint over it in the mask",
+        ),
+    ],
+)
+def test_unknown_colors__are_offered_to_the_classes_without_one(
+    colors: dict[str, tuple[int, int, int]], mask: Any, message: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        MaskDecoder(["background", "road"], colors=colors)(_mask(mask), _PATH)
+    assert str(caught.value) == f"m.png: {message}"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+@pytest.mark.parametrize(
+    ("names", "values", "mask", "message"),
+    [
+        ("ab", {}, [0, 255], "value 255 is no class (0 to 1); map it, as in mask_values: {255: b}"),
+        (
+            "ab",
+            {},
+            [0, 255, 128, 255],
+            "values 128, 255 are no classes (0 to 1); map them, as in mask_values: {128: ignore, 255: b}",
+        ),
+        (
+            "abc",
+            {},
+            [0, 255, 128],
+            "values 128, 255 are no classes (0 to 2); map them, as in mask_values: {128: b, 255: c}",
+        ),
+        ("ab", {}, [0, 1, 255], "value 255 is no class (0 to 1); map it, as in mask_values: {255: ignore}"),
+        ("abc", {}, [0, 255], "value 255 is no class (0 to 2); map it, as in mask_values: {255: ignore}"),
+        (
+            "ab",
+            {255: "b"},
+            [0, 128, 255],
+            "value 128 is no class (0 to 1, mapped {255: b}); add to mask_values, as in {128: ignore}",
+        ),
+        (
+            "abc",
+            {255: "c"},
+            [0, 128, 255],
+            "value 128 is no class (0 to 2, mapped {255: c}); add to mask_values, as in {128: b}",
+        ),
+        (
+            "a",
+            {},
+            range(10),
+            "values 1, 2, 3, 4, 5, ... are no classes (0 to 0); map them, as in mask_values: "
+            "{1: ignore, 2: ignore, 3: ignore, 4: ignore, 5: ignore}",
+        ),
+    ],
+)
+def test_unknown_values__are_all_named_and_offered_to_the_classes_that_lack(
+    names: str, values: dict[int, str], mask: Any, message: str, dtype: type
+) -> None:
+    with pytest.raises(DataError) as caught:
+        MaskDecoder(names, values=values)(_mask([[*mask]], dtype), _PATH)
+    assert str(caught.value) == f"m.png: {message}"
 
 
 def test_colors__where_values_are_expected_are_an_error_and_the_other_way_round() -> None:
