@@ -102,7 +102,10 @@ def read_table(file: Path, root: Path, columns: Columns) -> LabelTable:
     try:
         with file.open(newline="", encoding="utf-8-sig") as opened:
             header = opened.readline()
-            delimiter = next((mark for mark in _DELIMITERS if columns.path in _cells(header, mark)), ",")
+            # That by which there is the column of paths; else, for the error, that by which there are the most columns.
+            delimiter = max(
+                _DELIMITERS, key=lambda mark: (columns.path in _cells(header, mark), len(_cells(header, mark)))
+            )
             opened.seek(0)
             reader = csv.DictReader(opened, delimiter=delimiter)
             kind = _kind(file, reader.fieldnames or [], columns)
@@ -130,7 +133,9 @@ def _kind(file: Path, names: Sequence[str], columns: Columns) -> Literal["one", 
         if names.count(name) > 1:
             raise DataError(f"{file}: two columns are called {_shown(name)!r}; rename one")
     if columns.path not in names:
-        raise DataError(f"{file}: {_lacks(columns.path, names)}; set columns, as in columns: {{path: {_any(names)}}}")
+        raise DataError(
+            f"{file}: {_lacks(columns.path, names)}; set columns, as in columns: {{path: {_any(names[:1])}}}"
+        )
     found: list[Literal["one", "many"]] = []
     if columns.label in names:
         found.append("one")

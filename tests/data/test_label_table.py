@@ -60,7 +60,7 @@ def test_weight__that_is_the_largest_adds_up_to_a_number(tmp_path: Path) -> None
     ("text", "message"),
     [
         ("", "there is no column 'path', only an empty line; set columns, as in columns: {path: file}"),
-        ("file,label\n", "there is no column 'path', only file, label; set columns, as in columns: {path: label}"),
+        ("file,label\n", "there is no column 'path', only file, label; set columns, as in columns: {path: file}"),
         (
             "path,kind\n",
             "there is no column 'label' or 'labels', only path, kind; set columns, as in columns: {label: k",
@@ -117,3 +117,10 @@ def test_file__that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("path,label\n1.jpg,Käse\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"a\.csv: not a CSV file in UTF-8 \(.*\); save it as one$"):
         read_table(tmp_path / "a.csv", tmp_path, _PLAIN)
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_table__without_the_column_of_paths_names_all_that_there_are(mark: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(mark.join(["Filename", "Class"]) + "\n")
+    with pytest.raises(DataError, match=r"only Filename, Class; set columns, as in columns: \{path: Filename\}"):
+        read_table(tmp_path / "t.csv", tmp_path, Columns())

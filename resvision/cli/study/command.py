@@ -8,7 +8,7 @@ from pathlib import Path
 from resvision.cli.shipped import header
 from resvision.cli.study.drawing import draw_study
 from resvision.cli.study.plan import Study, folder, names
-from resvision.cli.study.results import Result, text_table, write_table
+from resvision.cli.study.results import Result, check_logged, check_task, text_table, write_table
 from resvision.cli.study.runs import RunOfStudy, train_all
 from resvision.figures import require_matplotlib
 
@@ -34,12 +34,14 @@ def main(verb: str, words: Sequence[str]) -> int:
     study = Study.find(options.name)
     place: Path = options.output or _STUDIES / study.name
     runs = [RunOfStudy(plan, place / plan.place, study.test) for plan in study.runs(rest)]
+    for run in runs:
+        check_task(run.plan)
     _say(f"study {study.name}: {len(runs)} runs in {place}; stopped, it goes on by the same command")
-    failures = train_all(runs, options.jobs, _say)
+    failures = train_all(runs, options.jobs, _say, check=check_logged)
     results = [result for result in map(Result.of, runs) if result.training or result.validation]
     for failure in failures:
         print(failure, file=sys.stderr)
-    if not results:
+    if not results:  # every run has failed
         return 1
     target = place / study.name
     draw_study(study, results, target)

@@ -1,5 +1,6 @@
 """What a study trains: its file, read and checked, and the runs that follow from it."""
 
+import argparse
 import difflib
 import math
 import re
@@ -12,6 +13,7 @@ import yaml
 
 from resvision.cli import shipped
 from resvision.cli.messages import UsageError
+from resvision.cli.request import Request
 from resvision.data.names import is_too_long, leads_out
 from resvision.data.plain_yaml import read_yaml
 
@@ -65,6 +67,19 @@ class PlannedRun:
         """Its run folder below that of the study."""
         member = Path(re.sub(r"[^\w.-]+", "-", self.member))
         return (member if self.value is None else member / f"{self.value:g}") / str(self.seed)
+
+    @property
+    def task(self) -> str | None:
+        """Class of its task; None where neither a word nor a config says it plainly."""
+        request = Request.parse(self.words)
+        configs = [read_yaml(Path(config)) for config in request.configs if Path(config).is_file()]
+        models = [config.get("model") for config in configs if isinstance(config, dict)]
+        said = [model.get("class_path") if isinstance(model, dict) else model for model in models]
+        # A word counts more than any config.
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        parser.add_argument("--model", "--model.class_path", dest="task")
+        said.append(parser.parse_known_args(request.rest)[0].task)
+        return next((task for task in reversed(said) if isinstance(task, str)), None)
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,27 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Final
 
+from resvision.cli.messages import UsageError
 from resvision.cli.study.plan import PlannedRun, Study
 from resvision.cli.study.runs import RunOfStudy
 
-__all__ = ["Curve", "Result", "by_member", "text_table", "write_table"]
+__all__ = ["Curve", "Result", "by_member", "check_logged", "check_task", "text_table", "write_table"]
 
 Curve = list[tuple[int, float]]
 """(optimiser step, error in percent), in the order of the steps."""
 
 #: The training error at the end is the mean over this last part of the steps, as each value is of few pictures.
 _END: Final = 0.1
+#: Tasks that log no accuracy.
+_OTHER_TASKS: Final = re.compile(r"(resvision\.tasks\.(\w+\.)?)?(Detection|Multi|MultiLabel|Segmentation)Task")
+_COMPARES: Final = "a study compares classifiers by their errors"
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ class Result:
         """Read what a run has written."""
         record = run.record()
         test = run.folder / "test.json"
-        accuracy = json.loads(test.read_text(encoding="utf-8"))["metrics"]["test/accuracy"] if test.is_file() else None
+        scores = json.loads(test.read_text(encoding="utf-8"))["metrics"] if test.is_file() else {}
+        accuracy = scores.get("test/accuracy")
         return cls(
             plan=run.plan,
             folder=run.folder,
@@ -82,6 +88,30 @@ class Result:
     def best_validation(self) -> float:
         """Lowest validation error; nan if there is none."""
         return min((error for _, error in self.validation), default=math.nan)
+
+
+def check_task(plan: PlannedRun) -> None:
+    """Check, before anything is trained, that a run will have errors to compare, as far as its config tells.
+
+    Raises:
+        UsageError: It is of another task.
+    """
+    if plan.task is not None and _OTHER_TASKS.fullmatch(plan.task):
+        raise UsageError(f"{plan.title}: {plan.task} logs no accuracy; {_COMPARES}")
+
+
+def check_logged(run: RunOfStudy) -> None:
+    """Check that a finished run has errors to compare.
+
+    Raises:
+        UsageError: It logged none.
+    """
+    result = Result.of(run)
+    if not result.training and not result.validation:
+        raise UsageError(
+            f"{run.plan.title}: the run in {run.folder} logged neither train/accuracy nor val/accuracy; {_COMPARES}. "
+            "Once that is mended, name another folder with --output"
+        )
 
 
 def _error(accuracy: float) -> float:

@@ -110,7 +110,13 @@ class RunOfStudy:
         return next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "it printed nothing")
 
 
-def train_all(runs: Sequence[RunOfStudy], jobs: int, say: Callable[[str], None]) -> list[str]:
+def train_all(
+    runs: Sequence[RunOfStudy],
+    jobs: int,
+    say: Callable[[str], None],
+    *,
+    check: Callable[[RunOfStudy], None] = lambda run: None,
+) -> list[str]:
     """Train what is not finished.
 
     A run that ends by a mistake of the person's stops the study; one that fails otherwise, as by a loss that is no
@@ -120,16 +126,22 @@ def train_all(runs: Sequence[RunOfStudy], jobs: int, say: Callable[[str], None])
         runs: All of the study.
         jobs: How many to train side by side.
         say: Gets a line for each.
+        check: Gets each run that is finished, and raises a UsageError for one that is of no use, which stops the study.
 
     Returns:
         A line for each run that failed.
 
     Raises:
-        UsageError: A run was told what it cannot follow.
+        UsageError: A run was told what it cannot follow, or `check` raised it.
         KeyboardInterrupt: The study was stopped; so were its runs, which have saved.
         SystemExit: The same, by SIGTERM.
     """
-    left = [run for run in runs if not run.record().finished]
+    left = []
+    for run in runs:
+        if run.record().finished:
+            check(run)
+        else:
+            left.append(run)
     if len(left) < len(runs):
         say(f"{len(runs) - len(left)} of {len(runs)} runs are finished already")
     failures = []
@@ -142,7 +154,9 @@ def train_all(runs: Sequence[RunOfStudy], jobs: int, say: Callable[[str], None])
                 code, record = task.result(), run.record()
                 if code == _MISTAKE:
                     raise UsageError(f"{run.plan.title}: {run.last_words()}")
-                if code:
+                if code == 0:
+                    check(run)
+                else:
                     failures.append(f"{run.plan.title}: {run.last_words()}\n  all that it printed: {run.log}")
                 state = f"failed with code {code}" if code else "done"
                 say(f"[{number}/{len(runs)}] {run.plan.title}: {state} after {record.seconds:.0f} s")
@@ -163,7 +177,8 @@ class _Crew:
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
-        self._environment = dict(os.environ)
+        # `-m` would look for modules in the current folder first, where a `random.py` would stand for Python's own.
+        self._environment = os.environ | {"PYTHONSAFEPATH": "1"}
         if jobs > 1:
             self._environment.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // jobs)))
 

@@ -45,6 +45,27 @@ def test_runs__are_the_members_side_by_side_for_each_seed(tmp_path: Path) -> Non
     assert runs[3].title == "the second, seed 4"
 
 
+@pytest.mark.parametrize(
+    ("config", "words", "task"),
+    [
+        ("model: {class_path: FirstTask, init_args: {backbone: resnet18}}", [], "FirstTask"),
+        ("model: FirstTask", ["--model.backbone", "resnet18"], "FirstTask"),
+        ("model: {class_path: FirstTask}", ["--config", "second.yaml"], "SecondTask"),
+        ("model: {class_path: FirstTask}", ["--model.class_path", "mine.Task", "--config", "second.yaml"], "mine.Task"),
+        ("model: {class_path: FirstTask}", ["--model=ThirdTask", "--config", "missing.yaml"], "ThirdTask"),
+        ("trainer: {max_epochs: 1}", [], None),
+    ],
+)
+def test_task__is_that_of_the_last_word_or_else_the_last_config(
+    config: str, words: list[str], task: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = _read(tmp_path, config="first.yaml")
+    monkeypatch.chdir(tmp_path)
+    Path("first.yaml").write_text(config, encoding="utf-8")
+    Path("second.yaml").write_text("model: {class_path: SecondTask}", encoding="utf-8")
+    assert study.runs(words)[0].task == task
+
+
 def test_members__may_be_numbers(tmp_path: Path) -> None:
     study = _read(tmp_path, members={20: None, 56: None}, paper={56: 6.9})
     assert [str(run.place) for run in study.runs([])] == ["20/0", "56/0", "20/4", "56/4"]

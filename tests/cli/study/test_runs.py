@@ -16,6 +16,7 @@ from resvision.cli.messages import UsageError
 from resvision.cli.study.plan import PlannedRun
 from resvision.cli.study.runs import RunOfStudy, _Crew, train_all
 
+PYTHON = sys.executable
 # Called as `-m resvision VERB --act ACT ... --run_dir DIR ...`.
 PROGRAM = """#!/bin/sh
 trap 'echo saved >> calls; exit 143' TERM
@@ -104,6 +105,28 @@ def test_train__that_is_told_to_stop_lets_its_runs_save() -> None:
     assert not any("fit one" in call for call in _calls())
     assert not any(run.record().finished for run in runs)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_train__stops_at_a_finished_run_that_is_of_no_use() -> None:
+    def check(run: RunOfStudy) -> None:
+        if run.plan.member == "one":
+            raise UsageError(f"{run.plan.member} is of no use")
+
+    for _ in range(2):  # it is said again when the study is called again
+        with pytest.raises(UsageError, match="one is of no use"):
+            train_all([_run("failing"), _run("one"), _run("waiting")], 1, lambda line: None, check=check)
+    assert [call for call in _calls() if call.startswith("fit")].count("fit one threads=") == 1
+    assert not _run("waiting").record().finished
+
+
+@pytest.mark.parametrize(("path", "code"), [("", 0), (".", 9)])
+def test_call__takes_modules_of_the_current_folder_by_python_path_only(
+    path: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", PYTHON)
+    monkeypatch.setenv("PYTHONPATH", path)
+    Path("difflib.py").write_text("raise SystemExit(9)")
+    assert _Crew(1)._call(["--version"], Path("log"))[0] == code
 
 
 def _edited(run: RunOfStudy, *words: str) -> RunOfStudy:

@@ -14,6 +14,7 @@ from PIL import Image
 from resvision.cli import main
 from resvision.cli.study.plan import Study
 from resvision.cli.study.runs import _Crew
+from resvision.tasks import SegmentationTask
 
 CONFIG = {
     "model": {"class_path": "ClassificationTask", "init_args": {"backbone": "resnet10t"}},
@@ -34,6 +35,8 @@ STUDY = {
     "paper": {"fast": 20.0},
 }
 PLACE = Path("studies/toy")
+# Logs no accuracy, which its name does not tell.
+OwnTask = SegmentationTask
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +131,34 @@ def test_study__that_cannot_be_followed_is_one_line(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "task"),
+    [
+        (["--model", "SegmentationTask"], "SegmentationTask"),
+        (["--model.class_path=resvision.tasks.MultiTask"], "resvision.tasks.MultiTask"),
+        (["--config", "det_shapes.yaml"], "DetectionTask"),
+    ],
+)
+def test_study__of_another_task_is_refused_before_it_trains(
+    words: list[str], task: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "toy.yaml", *words]) == 2
+    said = f"slow, seed 3: {task} logs no accuracy; a study compares classifiers by their errors\n"
+    assert capsys.readouterr().err.endswith(said)
+    assert not PLACE.exists()
+
+
+def test_study__whose_first_run_logs_no_accuracy_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--model", f"{__name__}.OwnTask", "--data.task", "segmentation"]
+    for _ in range(2):  # what is finished is refused too
+        assert main(["study", "toy.yaml", *words]) == 2
+        error = capsys.readouterr().err
+        assert "slow, seed 3: the run in studies/toy/slow/3 logged neither train/accuracy nor val/accuracy; " in error
+        assert "a study compares classifiers by their errors" in error
+        assert error.count("\n") == 1
+    assert not (PLACE / "toy.csv").exists()
 
 
 def test_study__without_matplotlib_names_the_extra(
