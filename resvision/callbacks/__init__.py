@@ -3,7 +3,7 @@
 from resvision.callbacks.batch_augmentation import BatchAugmentation
 from resvision.callbacks.best_checkpoint import BestCheckpoint
 from resvision.callbacks.clean_stop import CleanStop, RunStopped
-from resvision.callbacks.end_together import EndTogether, LostProcessError, lost_process
+from resvision.callbacks.end_together import EndTogether, LostProcessError, last_words, lost_process
 from resvision.callbacks.exact_resume import ExactResume
 from resvision.callbacks.finetuning_table import FineTuningTable
 from resvision.callbacks.finite_loss import FiniteLoss, NonFiniteLossError
@@ -31,6 +31,7 @@ __all__ = [
     "RunStopped",
     "SafeCheckpointIO",
     "WeightEMA",
+    "last_words",
     "lost_process",
     "remove_orphans",
 ]

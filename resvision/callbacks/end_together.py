@@ -1,17 +1,18 @@
 """Processes of a run that end together."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import final
 
 import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-__all__ = ["EndTogether", "LostProcessError", "lost_process"]
+__all__ = ["EndTogether", "LostProcessError", "last_words", "lost_process"]
 
 #: Seconds between two looks at the other processes, and those that this one gets to meet the loss by itself: less than
 #: the 5 after which Lightning kills it.
@@ -59,6 +60,24 @@ class EndTogether(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Look no more: this process ends, and says itself why."""
         self.teardown(trainer, pl_module, "fit")
+
+
+@contextlib.contextmanager
+def last_words(processes: int) -> Iterator[None]:
+    """Let one of several processes say why it ends: after an error it hears no SIGTERM any more.
+
+    `torchrun` sends that to those that are left, within a tenth of a second after one has ended. While it trains, a
+    process listens by itself.
+
+    Args:
+        processes: How many there are; one alone hears everything.
+    """
+    if processes == 1:
+        yield
+        return
+    outside = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield
+    signal.signal(signal.SIGTERM, outside)  # not after an error, whose words come when this is left
 
 
 def lost_process(error: Exception) -> LostProcessError | None:

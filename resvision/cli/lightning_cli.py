@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from enum import Enum
@@ -20,7 +19,15 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import resvision.data
 from resvision._version import __version__
-from resvision.callbacks import BestCheckpoint, NonFiniteLossError, Pictures, Progress, RunStopped, lost_process
+from resvision.callbacks import (
+    BestCheckpoint,
+    NonFiniteLossError,
+    Pictures,
+    Progress,
+    RunStopped,
+    last_words,
+    lost_process,
+)
 from resvision.cli import options, shipped
 from resvision.cli.config_check import check_config, check_nulls
 from resvision.cli.matching import check_labels, note_crowded
@@ -283,12 +290,24 @@ class VisionCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Train, score the best checkpoint on the validation split, and say where everything lies."""
+        with last_words(self.trainer.world_size):
+            self._train()
+        if self._run_folder is None:
+            return
+        if self._origin.run is None and 0 < self._origin.done >= self.trainer.global_step:
+            raise UsageError(
+                f"the checkpoint is of a run that is done: it has taken {self._origin.done} steps, and this one would "
+                "take no more; raise trainer.max_epochs, or score it by resvision validate"
+            )
+        self.trainer.loggers = []  # the table of the run ends with its last epoch
+        kept = next((one for one in self.trainer.checkpoint_callbacks if isinstance(one, BestCheckpoint)), None)
+        best = None if kept is None else kept.best_model_path or None
+        self.trainer.validate(self.model, self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
+        _say(f"\n{self.model.report()}\n\nrun folder {self._run_folder}")
+
+    def _train(self) -> None:
+        """Train, and say how to go on where that ends early."""
         how = f"to go on: resvision fit --run_dir {self._run_folder} --resume auto"
-        is_one_of_several = self.trainer.world_size > 1
-        if is_one_of_several:
-            # Where one of them ends, `torchrun` tells the others to by SIGTERM within a tenth of a second, and each has
-            # yet to say why. Training listens by itself; what comes after its error must not be cut off.
-            outside = signal.signal(signal.SIGTERM, lambda *_: None)
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=self._checkpoint, weights_only=True)
         except RunStopped as stop:
@@ -308,20 +327,6 @@ class VisionCLI(LightningCLI):
             if self._run_folder is not None and any((self._run_folder / "checkpoints").glob("*.ckpt")):
                 _say(f"\nstopped at once; {how}")
             raise KeyboardInterrupt from stop
-        if is_one_of_several:
-            signal.signal(signal.SIGTERM, outside)
-        if self._run_folder is None:
-            return
-        if self._origin.run is None and 0 < self._origin.done >= self.trainer.global_step:
-            raise UsageError(
-                f"the checkpoint is of a run that is done: it has taken {self._origin.done} steps, and this one would "
-                "take no more; raise trainer.max_epochs, or score it by resvision validate"
-            )
-        self.trainer.loggers = []  # the table of the run ends with its last epoch
-        kept = next((one for one in self.trainer.checkpoint_callbacks if isinstance(one, BestCheckpoint)), None)
-        best = None if kept is None else kept.best_model_path or None
-        self.trainer.validate(self.model, self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
-        _say(f"\n{self.model.report()}\n\nrun folder {self._run_folder}")
 
     def validate(self, **kwargs: Any) -> None:
         """Score the checkpoint on the validation split."""
