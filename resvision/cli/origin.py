@@ -53,7 +53,7 @@ class Origin:
         """
         for word in request.rest:
             check_option(word)
-        run = request.run if request.resume else None
+        run = request.run if request.resume and request.ckpt_path is None else None
         run = run if run is not None and (run / "config.yaml").is_file() else None
         checkpoint = _find(verb, request, say)
         if checkpoint is None:
