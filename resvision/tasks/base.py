@@ -144,7 +144,8 @@ class VisionTask(LightningModule, ABC):
         """
         self.check_classes(getattr(self.trainer, "datamodule", None))
         if stage == "fit":
-            self.description()  # which is otherwise missed after an epoch, by the first checkpoint
+            if self.trainer.checkpoint_callbacks:
+                self.description()  # else the first checkpoint would miss it, after an epoch
             if not self.training:
                 self.train()
 

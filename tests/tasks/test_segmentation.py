@@ -230,7 +230,7 @@ def test_own_task__that_keeps_too_little_is_refused_before_it_trains(train: Trai
     task = _task()
     del task.hparams["weights"], task.hparams["in_channels"]
     with pytest.raises(TypeError, match=r"SegmentationTask keeps no weights, in_channels: let its constructor take it"):
-        train(task)
+        train(task, enable_checkpointing=True)
     assert task.trainer.global_step == 0
 
 
