@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -129,7 +130,7 @@ class VisionCLI(LightningCLI):
             trainer: Trainer | None = getattr(self, "trainer", None)
             has_begun = trainer is not None and trainer.global_step > self._origin.done
             if self.fresh_folder is not None and not has_begun and discard(self.fresh_folder, self._request.run_dir):
-                _say(f"\nnothing was trained, and {self.fresh_folder} is removed")
+                _say(f"\nnothing was trained, and what was in {self.fresh_folder} is removed")
             raise
 
     def _words(self) -> list[str]:
@@ -141,10 +142,15 @@ class VisionCLI(LightningCLI):
             words += ["--config", config]
         return [*words, *self._request.rest]
 
+    @cached_property
+    def _said(self) -> str:
+        """All words, and what the configs hold."""
+        configs = [str(read_yaml(Path(config))) for config in self._request.configs if Path(config).is_file()]
+        return "\n".join((*self._origin.words, *self._request.rest, *configs))
+
     def _says(self, name: str) -> bool:
         """Return whether a word or a config holds a name."""
-        configs = [str(read_yaml(Path(config))) for config in self._request.configs if Path(config).is_file()]
-        return any(re.search(rf"\b{name}\b", said) for said in (*self._origin.words, *self._request.rest, *configs))
+        return re.search(rf"\b{name}\b", self._said) is not None
 
     # The parser
 

@@ -18,7 +18,7 @@ from resvision.cli.found_boxes import CocoResults, write_boxes
 from resvision.cli.messages import explain
 from resvision.cli.request import Request
 from resvision.cli.run_folder import new_folder
-from resvision.data.listing import find_pictures, visible_files
+from resvision.data.listing import visible_files
 from resvision.data.reading import IMAGE_SUFFIXES
 from resvision.inference import (
     ClassificationResult,
@@ -100,8 +100,10 @@ def _pictures(data: str) -> dict[Path, Path]:
     """
     root = Path(data)
     if root.is_dir():
-        written = {path.parent for path in visible_files(root, {Path(_LINES).suffix}) if path.name == _LINES}
-        names = [name for name in find_pictures(root) if written.isdisjoint(name.parents[:-1])]
+        found = visible_files(root, {*IMAGE_SUFFIXES, Path(_LINES).suffix})
+        written = {name.parent for name in found if name.name == _LINES}
+        pictures = [name for name in found if name.suffix.lower() in IMAGE_SUFFIXES]
+        names = [name for name in pictures if written.isdisjoint(name.parents[:-1])]
         if not names:
             raise FileNotFoundError(f"the folder {data} has no pictures ({' '.join(sorted(IMAGE_SUFFIXES))})")
         files = [root / name for name in names]

@@ -45,6 +45,8 @@ def classification_loss(
     """
     check_choice("loss", loss, get_args(ClassificationLoss))
     logits = at_least_fp32(logits)
+    if class_weights is not None:
+        class_weights = class_weights.to(logits.dtype)  # torch's cross-entropy wants both of one type
     if loss == "cross_entropy":
         mean = F.cross_entropy(logits, target, class_weights, label_smoothing=label_smoothing)
         if class_weights is None or target.ndim == 1:

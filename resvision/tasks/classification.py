@@ -9,7 +9,6 @@ from torch import Tensor
 
 from resvision.batch import ClassificationBatch
 from resvision.losses import ClassificationLoss, classification_loss
-from resvision.losses.precision import at_least_fp32
 from resvision.tasks.calibration import TemperatureSearch
 from resvision.tasks.classification_evaluation import ClassificationEvaluation
 from resvision.tasks.finetuning import FineTune
@@ -101,13 +100,11 @@ class ClassificationTask(LabelTask):
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the loss; labels are (N,), or (N, num_classes) of mixed pictures."""
-        weights = self.class_weights
         return classification_loss(
             logits,
             label,
             loss=self.loss_name,
-            # The loss takes the logits so, and torch's cross-entropy wants both of one type.
-            class_weights=None if weights is None else at_least_fp32(weights),
+            class_weights=self.class_weights,
             label_smoothing=self.label_smoothing,
         )
 

@@ -170,4 +170,7 @@ def test_fit__that_trains_nothing_leaves_no_run(
     assert not Path("runs").exists()
     if named:
         assert not any(Path("here").iterdir())
-    assert f"nothing was trained, and {'here' if named else 'runs/mine/1'} is removed" in capsys.readouterr().out
+    assert (
+        f"nothing was trained, and what was in {'here' if named else 'runs/mine/1'} is removed"
+        in capsys.readouterr().out
+    )
